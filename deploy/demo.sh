@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Starts a whole Holdfast on this machine: balancers and instances on loopback, a softphone page and a dashboard.
+set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'TEXT'
+usage: ./deploy/demo.sh [--instances N] [--balancers N] [--port P] [--no-build]
+
+  --instances N   gateway instances, 1 to 50 (default 3)
+  --balancers N   balancers, 1 to 50, at ports P, P+1, .. (default 2)
+  --port P        port of the first balancer, 1024 to 64000 (default 8080)
+  --no-build      take the binaries and the pages as they are
+
+Ports in use, all on 127.0.0.1: balancers P.. and P+1000.. (dashboard), instances P+101.. and P+1101.. (health), P+201.. (UDP).
+Ctrl-C stops everything.
+TEXT
+}
+
+instances=3 balancers=2 port=8080 build=yes
+number() { # FLAG VALUE LOW HIGH
+  [[ $2 =~ ^[0-9]{1,5}$ ]] && (($2 >= $3 && $2 <= $4)) || die "$1 $2: $3 to $4 is allowed"
+}
+while [ $# -gt 0 ]; do
+  case $1 in
+    --instances) number "$1" "${2:-}" 1 50 && instances=$2 && shift ;;
+    --balancers) number "$1" "${2:-}" 1 50 && balancers=$2 && shift ;;
+    --port) number "$1" "${2:-}" 1024 64000 && port=$2 && shift ;;
+    --no-build) build=no ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && die "unknown flag $1" ;;
+  esac
+  shift
+done
+
+host=127.0.0.1
+balancer_port() { echo $((port + $1 - 1)); }
+dashboard_port() { echo $((port + 1000 + $1 - 1)); }
+instance_port() { echo $((port + 100 + $1)); }
+health_port() { echo $((port + 1100 + $1)); }
+media_port() { echo $((port + 200 + $1)); }
+
+listens() { (exec 3<>"/dev/tcp/$host/$1") 2>/dev/null; }
+refuse_port_in_use() {
+  ! listens "$1" || die "port $1 of $host is in use; choose another with --port"
+}
+for b in $(seq "$balancers"); do
+  refuse_port_in_use "$(balancer_port "$b")"
+  refuse_port_in_use "$(dashboard_port "$b")"
+done
+for i in $(seq "$instances"); do
+  refuse_port_in_use "$(instance_port "$i")"
+  refuse_port_in_use "$(health_port "$i")"
+done
+
+if [ "$build" = yes ]; then
+  need_builders
+  build_js
+  build_binaries
+fi
+apt_need curl curl ca-certificates
+for binary in gateway balancer; do
+  [ -x "$target/release/$binary" ] || die "$target/release/$binary is missing; start without --no-build"
+done
+[ -f "$root/js-client/dist/index.html" ] || die "js-client/dist/index.html is missing; start without --no-build"
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-demo.XXXXXX") || die "no temporary folder"
+key_file=$work/cluster-keys
+(umask 077 && head -c 32 /dev/urandom | base64 >"$key_file")
+
+declare -A pids=()
+stop() {
+  trap - EXIT INT TERM HUP
+  say
+  say "stopping"
+  kill -TERM "${pids[@]}" 2>/dev/null
+  for _ in $(seq 20); do
+    kill -0 "${pids[@]}" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -KILL "${pids[@]}" 2>/dev/null
+  wait 2>/dev/null
+  rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+origins=()
+for b in $(seq "$balancers"); do
+  origins+=(--allowed-origin "http://$host:$(balancer_port "$b")" --allowed-origin "http://localhost:$(balancer_port "$b")")
+done
+
+start() { # NAME COMMAND..
+  local name=$1
+  shift
+  "$@" >>"$work/$name.log" 2>&1 </dev/null &
+  pids[$name]=$!
+}
+
+start_instance() {
+  local flags=() b
+  for b in $(seq "$balancers"); do flags+=(--alternate "http://$host:$(balancer_port "$b")"); done
+  start "gw-$1" "$target/release/gateway" --instance-id "gw-$1" --auth anonymous --cluster-key-file "$key_file" \
+    --listen "$host:$(instance_port "$1")" --admin-listen "$host:$(health_port "$1")" --media-listen "$host:$(media_port "$1")" \
+    --media-threads 1 --capacity 200 --call-capacity 50 --web-dir "$root/js-client/dist" "${flags[@]}" "${origins[@]}"
+}
+
+start_balancer() {
+  local flags=() i
+  for i in $(seq "$instances"); do flags+=(--instance "http=$host:$(instance_port "$i"),admin=$host:$(health_port "$i")"); done
+  start "balancer-$1" "$target/release/balancer" --cluster-key-file "$key_file" --listen "$host:$(balancer_port "$1")" \
+    --admin-listen "$host:$(dashboard_port "$1")" "${flags[@]}" "${origins[@]}"
+}
+
+wait_ready() { # NAME URL
+  local _
+  for _ in $(seq 100); do
+    curl -fsS -o /dev/null -m 1 "$2" 2>/dev/null && return
+    if ! kill -0 "${pids[$1]}" 2>/dev/null; then
+      tail -n 5 "$work/$1.log" >&2
+      die "$1 did not start"
+    fi
+    sleep 0.1
+  done
+  tail -n 20 "$work/$1.log" >&2
+  die "$1 is not ready after 10 s"
+}
+
+for i in $(seq "$instances"); do start_instance "$i"; done
+for i in $(seq "$instances"); do wait_ready "gw-$i" "http://$host:$(health_port "$i")/health"; done
+for b in $(seq "$balancers"); do start_balancer "$b"; done
+for b in $(seq "$balancers"); do wait_ready "balancer-$b" "http://$host:$(dashboard_port "$b")/readyz"; done
+
+say
+say "Holdfast runs: $instances instances behind $balancers balancers."
+say
+for b in $(seq "$balancers"); do
+  say "  softphone  http://$host:$(balancer_port "$b")/    dashboard  http://$host:$(dashboard_port "$b")/    balancer-$b, pid ${pids[balancer-$b]}"
+done
+say
+for i in $(seq "$instances"); do say "  gw-$i  pid ${pids[gw-$i]}"; done
+say
+say "Open the softphone, sign in under any name, call \"echo\", then end the instance that serves you: kill -9 ${pids[gw-1]}"
+say "Logs are in $work. Ctrl-C stops everything."
+[ -t 0 ] && say "Enter starts instances that are gone again."
+
+restart_gone() {
+  local i
+  for i in $(seq "$instances"); do
+    kill -0 "${pids[gw-$i]}" 2>/dev/null && continue
+    start_instance "$i"
+    say "gw-$i is started again, pid ${pids[gw-$i]}"
+  done
+}
+
+declare -A told=()
+while :; do
+  for name in "${!pids[@]}"; do
+    pid=${pids[$name]}
+    kill -0 "$pid" 2>/dev/null || [ "${told[$name]:-}" = "$pid" ] && continue
+    told[$name]=$pid
+    say "$name (pid $pid) is gone"
+  done
+  if [ -t 0 ]; then
+    read -r -t 0.5 _ && restart_gone
+  else
+    sleep 0.5
+  fi
+done

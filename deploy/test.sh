@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Runs every test and ends with a table of what ran and what was skipped, and one line that sums it up.
+set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root" || exit 1
+
+usage() {
+  cat <<'TEXT'
+usage: ./deploy/test.sh [PART ..]
+
+Parts, all of them by default:
+  rust   format, clippy, unit, integration and doc tests of the workspace
+  js     types, lint, unit tests and size of the JS client
+  e2e    real browsers against release binaries, with instances and balancers killed, frozen and cut off
+  load   a short load run and a short loss run
+
+With CI=true a skip fails unless it is on the list of allowed ones in this file.
+TEXT
+}
+
+parts=()
+for argument in "$@"; do
+  case $argument in
+    rust | js | e2e | load) parts+=("$argument") ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && die "unknown part $argument" ;;
+  esac
+done
+[ ${#parts[@]} -gt 0 ] || parts=(rust js e2e load)
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+# Skips that CI accepts: a machine that forbids network namespaces can't change a browser's address.
+allowed_skips=("e2e: network namespaces")
+
+rows=() passed=0 failed=0 skipped=0
+log=$(mktemp "${TMPDIR:-/tmp}/holdfast-test.XXXXXX")
+trap 'rm -f "$log"' EXIT
+
+row() { rows+=("$(printf '%-8s %-34s %6s  %s' "$1" "$2" "$3" "$4")"); }
+
+# sum_of PATTERN: adds the numbers that stand before this word in the runners' closing lines.
+sum_of() {
+  sed 's/\x1b\[[0-9;]*m//g' "$log" |
+    grep -E '^ *(Summary \[|Tests  |test result:|# (pass|fail) )' |
+    sed -E 's/^ *# pass ([0-9]+)/\1 passed/; s/^ *# fail ([0-9]+)/\1 failed/' |
+    grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# step NAME COMMAND..: one row of the table. A step whose runner counts no tests counts as one.
+step() {
+  local name=$1 started=$SECONDS status ok bad
+  shift
+  say
+  say "== $name: $*"
+  "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  ok=$(sum_of passed) bad=$(sum_of failed)
+  if [ "$status" = 0 ]; then
+    [ "$ok" -gt 0 ] || ok=1
+    row passed "$name" "$((SECONDS - started)) s" "$ok passed"
+  else
+    [ "$bad" -gt 0 ] || bad=1
+    row FAILED "$name" "$((SECONDS - started)) s" "$ok passed, $bad failed"
+    failed=$((failed + bad))
+  fi
+  passed=$((passed + ok))
+  return "$status"
+}
+
+skip() { # NAME REASON
+  local allowed
+  for allowed in "${allowed_skips[@]}"; do
+    [ "$allowed" = "$1" ] || continue
+    row skipped "$1" "" "$2"
+    skipped=$((skipped + 1))
+    return
+  done
+  if [ "${CI:-}" = true ]; then
+    row FAILED "$1" "" "skipped: $2"
+    failed=$((failed + 1))
+  else
+    row skipped "$1" "" "$2"
+    skipped=$((skipped + 1))
+  fi
+}
+
+not_run() { # NAME REASON
+  row FAILED "$1" "" "not run: $2"
+  failed=$((failed + 1))
+}
+
+rust_part() {
+  apt_need haproxy haproxy
+  if ! have cargo-nextest; then
+    say "installing cargo-nextest"
+    cargo install --locked --quiet cargo-nextest || die "cargo-nextest could not be installed"
+  fi
+  step "rust: format" cargo fmt --all --check
+  step "rust: clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  step "rust: tests" cargo nextest run --workspace --no-fail-fast --status-level slow --final-status-level fail
+  step "rust: doc tests" cargo test --workspace --doc --quiet
+}
+
+js_part() {
+  step "js: types" npm --prefix js-client run --silent check
+  step "js: lint" npm --prefix js-client run --silent lint
+  step "js: unit tests" npm --prefix js-client run --silent test
+  step "js: size" npm --prefix js-client run --silent size
+}
+
+e2e() { npm --prefix js-client run --silent e2e -- "$@"; }
+
+e2e_part() {
+  apt_need chromium chromium
+  apt_need firefox-esr firefox-esr
+  apt_need ip iproute2
+  step "e2e: Chromium and Firefox" e2e --project browsers
+  if as_root unshare --net true 2>/dev/null; then
+    step "e2e: network namespaces" e2e --project namespaces
+  else
+    skip "e2e: network namespaces" "this machine forbids them (CAP_NET_ADMIN)"
+  fi
+}
+
+load_part() {
+  step "load: short run with a kill" ./deploy/load-smoke.sh run
+  step "load: losses" ./deploy/load-smoke.sh loss
+}
+
+need_builders
+built=yes
+if wanted js || wanted e2e || wanted load; then
+  step "build: js-client" build_js || built=no
+fi
+if wanted e2e || wanted load; then
+  step "build: release binaries" build_binaries || built=no
+fi
+for part in "${parts[@]}"; do
+  if [ "$built" = no ] && [ "$part" != rust ]; then
+    not_run "$part" "the build failed"
+  else
+    "${part}_part"
+  fi
+done
+
+say
+say "what       step                                 time  result"
+printf '%s\n' "${rows[@]}"
+say
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
