@@ -1,0 +1,149 @@
+/**
+ * What the library tells an application, and the words it uses for it.
+ */
+import type { Call } from "./call.ts";
+import type { HoldfastError, SignInError } from "./errors.ts";
+import type { CallId, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+
+/** What was lost, never mixed: each kind has its own way back. */
+export type LossKind =
+  | "signaling-lost"
+  | "network-changed"
+  | "instance-lost"
+  | "instance-silent"
+  | "instance-draining"
+  | "media-lost"
+  | "session-superseded"
+  | "unauthorized";
+
+/** Life of a client. `reconnecting`: signed in before, on the way back. */
+export type ClientState =
+  | "signed-out"
+  | "signing-in"
+  | "signed-in"
+  | "reconnecting"
+  | "superseded"
+  | "unauthorized"
+  | "gave-up";
+
+/** Where a client is signed in. */
+export interface SessionInfo {
+  user: string;
+  sessionId: string;
+  instanceId: string;
+  bootId: string;
+  /** Base URL of the balancer in use. */
+  url: string;
+}
+
+/** Answer to `can(..)`. */
+export interface Capability {
+  allowed: boolean;
+  /** Why not, for programs; absent when allowed. */
+  reason?: string;
+}
+
+/** Verbs of a client. */
+export type ClientVerb = "call";
+/** Verbs of a call. */
+export type CallVerb = "hang-up" | "mute" | "hold" | "unhold" | "transfer" | "dtmf";
+
+/** A service went away or came back; told on edges only, in order. `calls` and `signaling` of a client, `control` and `media` of a call. */
+export interface ServiceUnavailable {
+  service: string;
+  reason: string;
+}
+
+/** See {@link ServiceUnavailable}. */
+export interface ServiceAvailable {
+  service: string;
+}
+
+/** How a call ended; told once per call. */
+export interface CallEnded {
+  callId: CallId;
+  /** Absent for a call of the page before a reload. */
+  call?: Call;
+  reason: EndReason;
+  /** Why, for people. */
+  detail?: string;
+  /** What went wrong, when the call never came to be. */
+  error?: HoldfastError;
+}
+
+/** What a resync found about the calls that the client had. */
+export interface CallsResynced {
+  /** Go on as before. */
+  kept: CallId[];
+  /** Ended meanwhile (each has told its `ended`). */
+  ended: CallId[];
+  /** Of the ended ones, those that ran into a time limit. */
+  timedOut: CallId[];
+  /** Of the kept ones, those on hold. */
+  held: CallId[];
+  /** New ones that the client did not know. */
+  arrived: CallId[];
+}
+
+/** Events of a {@link GatewayClient}. */
+export interface ClientEvents {
+  statechange: { state: ClientState; previous: ClientState };
+  /** A session is attached: first sign-in, or signed in again. */
+  signedin: SessionInfo & {
+    /** The instance opened the capsule of an earlier session. */
+    recovering: boolean;
+    /** Since the loss that led to this, 0 at a first sign-in. */
+    gapMs: number;
+  };
+  signedout: Record<string, never>;
+  /** Another instance serves now. */
+  instancechange: SessionInfo & { previousInstanceId: string; reason: LossKind };
+  /** The socket is lost; what was lost exactly follows from the events after it. */
+  signalinglost: { reason: LossKind };
+  /** Attached again. `sameSession`: calls were kept. */
+  signalingback: { gapMs: number; sameSession: boolean };
+  /** A try to get back did not work, the next one comes in `delayMs`. */
+  retrying: { attempt: number; delayMs: number; reason: string };
+  serviceunavailable: ServiceUnavailable;
+  serviceavailable: ServiceAvailable;
+  capabilitieschange: Record<string, never>;
+  callsresynced: CallsResynced;
+  sessionrecovered: { recovered: CallId[]; lost: CallId[]; unknown: CallId[] };
+  /** Every call's end, those of the page before a reload too. */
+  ended: CallEnded;
+  /** Redial replaced a lost call by a new one. */
+  redialed: { call: Call; replaces: CallId };
+  /** The instance drains: calls still up after `deadlineMs` are ended. */
+  draining: { deadlineMs: number };
+  /** Moved to another instance without a gap. */
+  moved: { from: string; to: string };
+  /** Another tab or device with the same client id took over. `signIn()` takes it back. */
+  superseded: Record<string, never>;
+  /** Credentials refused. `signIn()` tries again with a new token. */
+  unauthorized: { error: SignInError };
+  /** No more tries. `retry()` starts anew. */
+  gaveup: { error: SignInError };
+}
+
+/** State of a call. */
+export type CallState = WireCallState | "ended";
+
+/** Media between browser and instance, seen from the browser. */
+export type CallMedia = "connecting" | "flowing" | "stalled" | "ended";
+
+/** Events of a {@link Call}. */
+export interface CallEvents {
+  statechange: { state: CallState; previous: CallState };
+  mediachange: { media: CallMedia; previous: CallMedia };
+  mutechange: { muted: boolean };
+  /** The far side's tracks are there; play them. */
+  remotestream: { stream: MediaStream };
+  /** No packet for `sinceMs`, although the call goes on. */
+  mediastalled: { sinceMs: number };
+  mediaresumed: { gapMs: number };
+  serviceunavailable: ServiceUnavailable;
+  serviceavailable: ServiceAvailable;
+  capabilitieschange: Record<string, never>;
+  /** Once per call. */
+  ended: CallEnded;
+}

@@ -1,0 +1,52 @@
+/**
+ * What an application hands to `new GatewayClient(..)`, with its defaults, and what of the browser can be replaced in tests.
+ */
+
+/** Time, injectable. */
+export interface Clock {
+  /** Milliseconds, monotonic. */
+  now(): number;
+  /** Calls `run` after `ms`; returns what cancels it. */
+  after(ms: number, run: () => void): () => void;
+}
+
+/** Options of a client. */
+export interface ClientOptions {
+  /** Base URLs of the balancers, the preferred first. Default: the page's origin. */
+  urls?: string[];
+  /** A fresh JWT; asked for at a first sign-in and when one was refused. */
+  token?: () => Promise<string>;
+  /** The user's name at a service that runs with `--auth anonymous`. */
+  user?: string;
+  /** Names this tab; default: random, kept over a reload, never shared by two tabs. */
+  clientId?: string;
+  /** Keeps the session over a reload; `null`: nothing is kept. Default: `sessionStorage`. */
+  storage?: Storage | null;
+  /** Beside what the service tells. */
+  rtc?: RTCConfiguration;
+  /** Calls the target of a call lost with its instance again, once, as a new call. Default: false. */
+  redial?: boolean;
+  /** Tries to get back this long without any success, then `gaveup`. Default: 300 000. */
+  giveUpAfterMs?: number;
+  clock?: Clock;
+  /** Uniform in [0, 1). */
+  random?: () => number;
+  fetch?: typeof fetch;
+  WebSocket?: typeof WebSocket;
+  RTCPeerConnection?: typeof RTCPeerConnection;
+  mediaDevices?: Pick<MediaDevices, "getUserMedia">;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Send the microphone. Default: true. With false the call listens only. */
+  audio?: boolean;
+  /** Send the camera and receive video. Default: false. */
+  video?: boolean;
+  /** Tracks to send instead of microphone and camera; the application keeps owning them. */
+  stream?: MediaStream;
+  /** Start muted. Default: false. */
+  muted?: boolean;
+  /** Hangs up when it aborts. */
+  signal?: AbortSignal;
+}
