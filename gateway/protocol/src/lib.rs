@@ -12,6 +12,7 @@ pub mod id;
 pub mod message;
 pub mod problem;
 pub mod sign_in;
+pub mod transcript;
 
 #[cfg(test)]
 mod typescript;
