@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { expectEndedOnce } from "../harness/expect.ts";
+import { inACall } from "../harness/scenario.ts";
+
+test("SIGSTOP of the instance in a call: told within a second, ended because its media is dead, signed in elsewhere", async () => {
+  const { tab, serving, call } = await inACall();
+
+  const frozenAt = serving.freeze();
+  const told = await tab.waitFor("signalinglost", { since: frozenAt });
+  const back = await tab.waitFor("signedin", { since: frozenAt });
+  await tab.do("call", "echo");
+  await tab.hears(440);
+
+  console.log(`freeze to told ${told.at - frozenAt} ms, to signed in elsewhere ${back.at - frozenAt} ms`);
+  expect(told.at - frozenAt).toBeLessThan(1_000);
+  expect(told.detail.reason).toBe("instance-silent");
+  expect(back.detail.instanceId).not.toBe(serving.name);
+  await expectEndedOnce(tab, call, "instance-lost");
+});

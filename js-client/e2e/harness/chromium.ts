@@ -1,0 +1,145 @@
+// Headless Chromium with a humming microphone, and the tabs that tests drive.
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { onTestFailed, onTestFinished } from "vitest";
+import type { Driver, LoggedEvent } from "../page/driver.ts";
+import { toneFile } from "./tone.ts";
+import { until } from "./wait.ts";
+
+export interface ChromiumOptions {
+  /** The tone that the microphone hears. */
+  toneHz?: number;
+  /** A program that starts Chromium in another place, such as a network namespace. */
+  executable?: string;
+  flags?: string[];
+}
+
+export class Chromium {
+  private readonly contexts: BrowserContext[] = [];
+  private readonly tabs: Tab[] = [];
+
+  private constructor(readonly browser: Browser) {}
+
+  static async start({
+    toneHz = 440,
+    executable = "/usr/bin/chromium",
+    flags = [],
+  }: ChromiumOptions = {}): Promise<Chromium> {
+    const browser = await chromium.launch({
+      executablePath: executable,
+      args: [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--autoplay-policy=no-user-gesture-required",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        `--use-file-for-fake-audio-capture=${toneFile(toneHz)}`,
+        ...flags,
+      ],
+    });
+    const started = new Chromium(browser);
+    onTestFailed(() => started.printLogs());
+    onTestFinished(() => browser.close());
+    return started;
+  }
+
+  /** A tab with the blank test page of this balancer. Tabs of one `profile` share cookies. */
+  async open(url: string, profile?: BrowserContext): Promise<Tab> {
+    const context = profile ?? (await this.newProfile());
+    const tab = new Tab(await context.newPage());
+    this.tabs.push(tab);
+    await tab.load(url);
+    return tab;
+  }
+
+  /** Takes over a page that another one opened. */
+  async adopt(page: Page): Promise<Tab> {
+    const tab = new Tab(page);
+    this.tabs.push(tab);
+    await page.waitForFunction("window.e2e !== undefined");
+    return tab;
+  }
+
+  async newProfile(): Promise<BrowserContext> {
+    const context = await this.browser.newContext({ permissions: ["microphone", "camera"] });
+    this.contexts.push(context);
+    return context;
+  }
+
+  private async printLogs(): Promise<void> {
+    for (const [at, tab] of this.tabs.entries()) {
+      const events = await tab.events().catch(() => []);
+      console.error(`--- tab ${at + 1}: ${tab.console.join("\n")}\n${events.map(line).join("\n")}`);
+    }
+  }
+}
+
+/** One tab; its methods run the page's `e2e` object (page/driver.ts). */
+export class Tab {
+  readonly console: string[] = [];
+
+  constructor(readonly page: Page) {
+    page.on("console", (message) => this.console.push(message.text()));
+    page.on("pageerror", (error) => this.console.push(`page error: ${error.message}`));
+  }
+
+  async load(url: string): Promise<void> {
+    await this.page.goto(url);
+    await this.page.waitForFunction("window.e2e !== undefined");
+  }
+
+  /** Calls a method of the page's driver. */
+  do<K extends keyof Driver>(method: K, ...args: Parameters<Driver[K]>): Promise<Awaited<ReturnType<Driver[K]>>> {
+    const call = ([name, values]: [string, unknown[]]) =>
+      (window as unknown as { e2e: Record<string, (...all: unknown[]) => unknown> }).e2e[name]?.(...values);
+    return this.page.evaluate(call, [method, args] as [string, unknown[]]) as Promise<Awaited<ReturnType<Driver[K]>>>;
+  }
+
+  events(name?: string): Promise<LoggedEvent[]> {
+    return this.do("events", name);
+  }
+
+  /** The first event of this name, at or after the wall-clock time `since`, for which `matches` holds. */
+  waitFor(
+    name: string,
+    { since = 0, withinMs = 10_000, matches = (_: LoggedEvent) => true as boolean } = {},
+  ): Promise<LoggedEvent> {
+    return until(
+      `the event ${name}`,
+      async () => (await this.events(name)).find((event) => event.at >= since && matches(event)),
+      { withinMs },
+    );
+  }
+
+  /** The instance that serves this tab's session. */
+  async servedBy(): Promise<string> {
+    return until("a signed-in session", () => this.do("instance"));
+  }
+
+  /** Waits until the call's remote tone is near `hz`. */
+  async hears(hz: number, withinMs = 10_000): Promise<void> {
+    await until(
+      `a tone of ${hz} Hz`,
+      async () => {
+        const peak = await this.do("peak");
+        return peak.db > -60 && Math.abs(peak.hz - hz) < 15 ? true : Promise.reject(new Error(JSON.stringify(peak)));
+      },
+      { withinMs, everyMs: 50 },
+    );
+  }
+
+  /** Waits until the call's remote audio is silent while packets still come. */
+  async hearsNothing(withinMs = 10_000): Promise<void> {
+    await until("silence", async () => (await this.do("peak")).db < -80, { withinMs, everyMs: 50 });
+  }
+
+  /** Waits until packets arrive in the newest call, and returns the wall-clock time of the first one. */
+  mediaStarted(withinMs = 10_000): Promise<number> {
+    return until("the first packet of the call", () => this.do("firstPacketAt"), { withinMs });
+  }
+}
+
+function line({ at, name, detail }: LoggedEvent): string {
+  return `${new Date(at).toISOString().slice(14)} ${name} ${JSON.stringify(detail)}`;
+}

@@ -1,0 +1,201 @@
+// What the blank test page runs: one client of the library, its events with wall-clock times, and eyes and ears on its media.
+import type { Call, CallEvents, ClientEvents, ClientOptions, SessionInfo } from "../../src/index.ts";
+
+declare const Holdfast: typeof import("../../src/index.ts");
+
+export interface LoggedEvent {
+  /** Wall clock, the same as the test's. */
+  at: number;
+  /** `signedin`, `ended`, ..; events of a call begin with `call:`. */
+  name: string;
+  detail: Record<string, unknown>;
+}
+
+const CLIENT_EVENTS = [
+  ...["statechange", "signedin", "signedout", "instancechange", "signalinglost", "signalingback", "retrying", "ended"],
+  ...["serviceunavailable", "serviceavailable", "callsresynced", "sessionrecovered", "redialed", "draining", "moved"],
+  ...["superseded", "unauthorized", "gaveup"],
+] as (keyof ClientEvents)[];
+
+const CALL_EVENTS = [
+  ...["statechange", "mediachange", "remotestream", "mediastalled", "mediaresumed", "serviceunavailable"],
+  ...["serviceavailable", "ended"],
+] as (keyof CallEvents)[];
+
+type InboundStats = {
+  type: string;
+  kind?: string;
+  packetsReceived?: number;
+  framesDecoded?: number;
+  lastPacketReceivedTimestamp?: number;
+};
+
+export class Driver {
+  private readonly log: LoggedEvent[] = [];
+  private readonly calls: Call[] = [];
+  private readonly analysers = new Map<Call, AnalyserNode>();
+  private client: InstanceType<typeof Holdfast.GatewayClient> | undefined;
+  private longestGapMs = 0;
+
+  /** Makes the client and signs in. */
+  async signIn(options: ClientOptions): Promise<SessionInfo> {
+    this.client = new Holdfast.GatewayClient(options);
+    for (const name of CLIENT_EVENTS) this.client.on(name, (detail) => this.note(name, detail));
+    const session = await this.client.signIn();
+    return { ...session };
+  }
+
+  async signOut(): Promise<void> {
+    await this.client?.signOut();
+  }
+
+  /** Asks for the microphone beforehand, so that calls don't wait for it. */
+  async openMicrophone(): Promise<void> {
+    await this.client?.microphone.open();
+  }
+
+  /** Starts a call and returns its id at once. */
+  call(target: string, { video = false } = {}): string {
+    if (!this.client) throw new Error("sign in first");
+    const call = this.client.call(target, { video });
+    this.note("called", { id: call.id, target });
+    this.calls.push(call);
+    for (const name of CALL_EVENTS) call.on(name, (detail) => this.note(`call:${name}`, detail));
+    return call.id;
+  }
+
+  /** Calls at the next sign-in; from inside the page, so that no test's round trip counts. */
+  callAfterReturn(target: string): void {
+    this.client?.on("signedin", () => this.call(target), { once: true });
+  }
+
+  hangUp(): void {
+    this.newest().hangUp();
+  }
+
+  mute(): void {
+    this.newest().mute();
+  }
+
+  unmute(): void {
+    this.newest().unmute();
+  }
+
+  events(name?: string): LoggedEvent[] {
+    return name === undefined ? this.log : this.log.filter((event) => event.name === name);
+  }
+
+  /** The serving instance's id while signed in. */
+  instance(): string | undefined {
+    return this.client?.state === "signed-in" ? this.client.session?.instanceId : undefined;
+  }
+
+  session(): SessionInfo | undefined {
+    return this.client?.session && { ...this.client.session };
+  }
+
+  clientState(): string {
+    return this.client?.state ?? "none";
+  }
+
+  callStates(): { id: string; state: string; media: string; preserved: boolean }[] {
+    return this.calls.map(({ id, state, media, preserved }) => ({ id, state, media, preserved }));
+  }
+
+  connectionState(): string {
+    return this.newest().peerConnection?.connectionState ?? "none";
+  }
+
+  can(verb: "hang-up" | "hold"): { allowed: boolean; reason?: string } {
+    return this.newest().can(verb);
+  }
+
+  /** Loudest frequency in the newest call's remote audio. */
+  peak(): { hz: number; db: number } {
+    const analyser = this.analyser(this.newest());
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
+    let loudest = 1;
+    for (let bin = 2; bin < bins.length; bin++) if ((bins[bin] ?? 0) > (bins[loudest] ?? 0)) loudest = bin;
+    const hz = (loudest * analyser.context.sampleRate) / analyser.fftSize;
+    return { hz, db: Math.max(bins[loudest] ?? -200, -200) };
+  }
+
+  /** What has arrived in the newest call. */
+  async received(): Promise<{ packets: number; videoFrames: number }> {
+    const inbound = await this.inbound(this.newest());
+    const sum = (key: "packetsReceived" | "framesDecoded") =>
+      inbound.reduce((all, report) => all + (report[key] ?? 0), 0);
+    return { packets: sum("packetsReceived"), videoFrames: sum("framesDecoded") };
+  }
+
+  /** Wall-clock time of the first packet in the newest call: the last one's, less 20 ms for every earlier one. */
+  async firstPacketAt(): Promise<number | undefined> {
+    const [audio] = (await this.inbound(this.newest())).filter(({ kind }) => kind === "audio");
+    if (!audio?.packetsReceived || !audio.lastPacketReceivedTimestamp) return undefined;
+    const last = audio.lastPacketReceivedTimestamp;
+    const wallClock = last > 1e12 ? last : performance.timeOrigin + last;
+    return Math.min(Date.now(), wallClock - (audio.packetsReceived - 1) * 20);
+  }
+
+  /** From now on keeps the longest time without a new packet in any of the running calls; `mediaGapMs` tells it. */
+  watchMedia(): void {
+    this.longestGapMs = 0;
+    const seen = new Map<Call, { packets: number; at: number }>();
+    setInterval(async () => {
+      for (const call of this.calls.filter(({ state }) => state !== "ended")) {
+        const packets = (await this.inbound(call)).reduce((all, report) => all + (report.packetsReceived ?? 0), 0);
+        const before = seen.get(call);
+        const now = performance.now();
+        if (before) this.longestGapMs = Math.max(this.longestGapMs, now - before.at);
+        if (!before || packets > before.packets) seen.set(call, { packets, at: now });
+      }
+    }, 50);
+  }
+
+  mediaGapMs(): number {
+    return Math.round(this.longestGapMs);
+  }
+
+  private newest(): Call {
+    const call = this.calls.at(-1);
+    if (!call) throw new Error("no call yet");
+    return call;
+  }
+
+  private async inbound(call: Call): Promise<InboundStats[]> {
+    const reports = (await call.peerConnection?.getStats()) ?? new Map<string, InboundStats>();
+    return [...(reports as unknown as Map<string, InboundStats>).values()].filter(({ type }) => type === "inbound-rtp");
+  }
+
+  private analyser(call: Call): AnalyserNode {
+    const known = this.analysers.get(call);
+    if (known) return known;
+    // Chromium feeds a remote stream into WebAudio only while a media element plays it.
+    const player = new Audio();
+    player.srcObject = call.remoteStream;
+    player.muted = true;
+    void player.play();
+    const context = new AudioContext();
+    const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+    context.createMediaStreamSource(call.remoteStream).connect(analyser);
+    this.analysers.set(call, analyser);
+    return analyser;
+  }
+
+  private note(name: string, detail: object): void {
+    this.log.push({ at: Date.now(), name, detail: plain(detail) });
+  }
+}
+
+/** Only what JSON carries: events hold calls, streams and errors, too. */
+function plain(detail: object): Record<string, unknown> {
+  const entries = Object.entries(detail).map(([key, value]) => {
+    if (value instanceof Error) return [key, { ...value, message: value.message }];
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return [key, undefined];
+    return [key, value];
+  });
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
+
+Object.assign(window, { e2e: new Driver() });
