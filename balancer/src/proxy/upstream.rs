@@ -1,0 +1,242 @@
+//! One thread's connections to one run of an instance.
+//!
+//! Each connection is driven by a task that ends at once when the instance is declared down; so every request in flight and
+//! every half-received answer breaks off in that moment, and none of them needs to watch the signal itself.
+
+use crate::{clock::Clock, down::Down};
+use balancer_core::{Instance, Traffic, retry::Failure};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
+
+/// A connection that takes longer is a failure; a dead network should not hold a request that another instance can serve.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// An idle connection may meet the instance's own closing of it; young ones rarely do.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// Idle connections kept per thread and instance. More are closed after use.
+const MAX_IDLE: usize = 256;
+/// Read buffer of one connection; an answer's head must fit.
+const MAX_BUFFER: usize = 64 * 1024;
+
+pub(crate) type Outgoing = Request<Full<Bytes>>;
+
+/// One thread's way to one run of an instance.
+pub(crate) struct Upstream {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) down: Down,
+    clock: Clock,
+    idle: RefCell<Vec<Connection>>,
+}
+
+/// A connection that one request at a time may use.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Rc<Driver>,
+    idle_since: balancer_core::Time,
+}
+
+/// What a connection and the task that drives it share.
+#[derive(Default)]
+struct Driver {
+    /// The instance was declared down while the connection was in use.
+    is_cut: Cell<bool>,
+    /// Who waits for the socket after a 101.
+    upgrade: RefCell<Option<oneshot::Sender<Switched>>>,
+}
+
+/// A connection after a 101: the socket, and what was read behind the answer's head.
+pub(crate) type Switched = (InstanceIo, Bytes);
+
+/// What a try brought that could not be passed on.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// Handed back when it was not sent.
+    pub(crate) request: Option<Outgoing>,
+    /// The instance's kernel said that nobody listens: the process is gone.
+    pub(crate) is_refused: bool,
+}
+
+impl Upstream {
+    pub(crate) fn new(instance: Arc<Instance>, down: Down, clock: Clock) -> Self {
+        Self { instance, down, clock, idle: RefCell::default() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.instance.endpoint.http
+    }
+
+    /// Sends `request` and waits for the head of its answer.
+    pub(crate) async fn exchange(&self, mut request: Outgoing) -> Result<(Response<Incoming>, Connection), Failed> {
+        loop {
+            let (mut connection, is_reused) = match self.pooled().await {
+                Some(connection) => (connection, true),
+                None => match self.connect().await {
+                    Ok(connection) => (connection, false),
+                    Err(error) => return Err(Failed::unsent(request, &error)),
+                },
+            };
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut error) => match error.take_message() {
+                    // Closed by the instance while it lay in the pool; the next one may be whole.
+                    Some(unsent) if is_reused && !self.down.is_down() => request = unsent,
+                    Some(unsent) => return Err(Failed::handed_back(unsent)),
+                    None => return Err(Failed::unanswered()),
+                },
+            }
+        }
+    }
+
+    async fn pooled(&self) -> Option<Connection> {
+        loop {
+            let mut connection = self.idle.borrow_mut().pop()?;
+            let is_young = self.clock.now().saturating_sub(connection.idle_since) < IDLE_LIMIT;
+            if is_young && (connection.sender.is_ready() || connection.sender.ready().await.is_ok()) {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Connection> {
+        let connected = tokio::select! {
+            connected = timeout(CONNECT_LIMIT, TcpStream::connect(self.address())) => connected,
+            _ = self.down.lost() => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        let io = InstanceIo { stream, traffic: Arc::clone(&self.instance.traffic), clock: self.clock };
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(io::Error::other)?;
+        let driver = Rc::new(Driver::default());
+        tokio::task::spawn_local(drive(connection, Rc::clone(&driver), self.down.clone()));
+        Ok(Connection { sender, driver, idle_since: self.clock.now() })
+    }
+
+    /// Takes back a connection whose answer was read to its end.
+    pub(crate) fn give_back(&self, mut connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        if !connection.sender.is_closed() && idle.len() < MAX_IDLE && !self.down.is_down() {
+            connection.idle_since = self.clock.now();
+            idle.push(connection);
+        }
+    }
+
+    /// Closes connections that nobody will use any more.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.now();
+        self.idle.borrow_mut().retain(|each| {
+            !each.sender.is_closed() && now.saturating_sub(each.idle_since) < IDLE_LIMIT
+        });
+    }
+}
+
+impl Connection {
+    /// True if the answer broke off because the instance was declared down.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.driver.is_cut.get()
+    }
+
+    /// Resolves to the socket, after a 101 was answered.
+    pub(crate) fn switched(&self) -> oneshot::Receiver<Switched> {
+        let (sender, receiver) = oneshot::channel();
+        *self.driver.upgrade.borrow_mut() = Some(sender);
+        receiver
+    }
+}
+
+impl Failed {
+    fn unsent(request: Outgoing, error: &io::Error) -> Self {
+        let is_refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
+        Self { failure: Failure::Unsent, request: Some(request), is_refused }
+    }
+
+    fn handed_back(request: Outgoing) -> Self {
+        Self { failure: Failure::Unsent, request: Some(request), is_refused: false }
+    }
+
+    fn unanswered() -> Self {
+        Self { failure: Failure::NoAnswer, request: None, is_refused: false }
+    }
+}
+
+async fn drive(
+    connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>,
+    driver: Rc<Driver>,
+    down: Down,
+) {
+    let done = tokio::select! {
+        done = connection.without_shutdown() => done,
+        _ = down.lost() => return driver.is_cut.set(true),
+    };
+    if let (Ok(parts), Some(waiting)) = (done, driver.upgrade.take()) {
+        let _ = waiting.send((parts.io.into_inner(), parts.read_buf));
+    }
+}
+
+/// A connection to an instance. Every byte read from it is a sign of life.
+pub(crate) struct InstanceIo {
+    stream: TcpStream,
+    traffic: Arc<Traffic>,
+    clock: Clock,
+}
+
+impl AsyncRead for InstanceIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.traffic.heard(self.clock.now());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for InstanceIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
