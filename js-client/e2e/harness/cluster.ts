@@ -24,8 +24,10 @@ export interface ClusterOptions {
   fronts?: boolean;
   /** Puts a UDP relay between the browser and each instance: see `Instance.relay`. */
   relays?: boolean;
-  /** Where browsers reach balancers and media; balancers and instances talk over loopback anyway. */
+  /** Where browsers reach the balancers; balancers and instances talk over loopback anyway. */
   host?: string;
+  /** Where browsers reach the media; `host` unless said otherwise. */
+  mediaHost?: string;
   /** What the instances serve at `/`; the blank test page unless said otherwise. */
   webDir?: string;
   gatewayFlags?: string[];
@@ -200,6 +202,7 @@ export class Cluster {
       fronts: false,
       relays: false,
       host: "127.0.0.1",
+      mediaHost: options.host ?? "127.0.0.1",
       webDir,
       gatewayFlags: [],
       balancerFlags: [],
@@ -301,13 +304,13 @@ export class Cluster {
   }
 
   private async makeInstance(name: string, urls: string[]): Promise<Instance> {
-    const { host } = this.options;
-    const [http, admin, media] = [await freePort(), await freePort(), await freePort(host)];
-    const relay = this.options.relays ? await UdpRelay.start(media, host) : undefined;
+    const { mediaHost } = this.options;
+    const [http, admin, media] = [await freePort(), await freePort(), await freePort(mediaHost)];
+    const relay = this.options.relays ? await UdpRelay.start(media, mediaHost) : undefined;
     const args = [
       ...["--instance-id", name, "--auth", "anonymous", "--cluster-key-file", this.keyFile],
       ...["--listen", `127.0.0.1:${http}`, "--admin-listen", `127.0.0.1:${admin}`],
-      ...["--media-listen", `${host}:${media}`, "--media-threads", "2", "--web-dir", this.options.webDir],
+      ...["--media-listen", `${mediaHost}:${media}`, "--media-threads", "2", "--web-dir", this.options.webDir],
       ...(relay ? ["--media-advertise", relay.address] : []),
       ...urls.flatMap((url) => ["--alternate", url, "--allowed-origin", url]),
       ...this.options.gatewayFlags,
