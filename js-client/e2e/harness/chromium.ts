@@ -8,33 +8,32 @@ import { until } from "./wait.ts";
 export interface ChromiumOptions {
   /** The tone that the microphone hears. */
   toneHz?: number;
+  /** Whether the user lets pages have the microphone, or has none. */
+  microphone?: "allowed" | "denied" | "absent";
   /** A program that starts Chromium in another place, such as a network namespace. */
   executable?: string;
   flags?: string[];
 }
 
 export class Chromium {
-  private readonly contexts: BrowserContext[] = [];
   private readonly tabs: Tab[] = [];
 
   private constructor(readonly browser: Browser) {}
 
   static async start({
-    toneHz = 440,
     executable = "/usr/bin/chromium",
     flags = [],
+    ...microphone
   }: ChromiumOptions = {}): Promise<Chromium> {
     const browser = await chromium.launch({
       executablePath: executable,
       args: [
         "--no-sandbox",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        `--use-file-for-fake-audio-capture=${toneFile(toneHz)}`,
+        ...microphoneFlags(microphone),
         ...flags,
       ],
     });
@@ -61,10 +60,8 @@ export class Chromium {
     return tab;
   }
 
-  async newProfile(): Promise<BrowserContext> {
-    const context = await this.browser.newContext({ permissions: ["microphone", "camera"] });
-    this.contexts.push(context);
-    return context;
+  newProfile(): Promise<BrowserContext> {
+    return this.browser.newContext();
   }
 
   private async printLogs(): Promise<void> {
@@ -142,4 +139,14 @@ export class Tab {
 
 function line({ at, name, detail }: LoggedEvent): string {
   return `${new Date(at).toISOString().slice(14)} ${name} ${JSON.stringify(detail)}`;
+}
+
+function microphoneFlags({ microphone = "allowed", toneHz = 440 }: ChromiumOptions): string[] {
+  const device = ["--use-fake-device-for-media-stream", `--use-file-for-fake-audio-capture=${toneFile(toneHz)}`];
+  const flags = {
+    allowed: ["--use-fake-ui-for-media-stream", ...device],
+    denied: ["--deny-permission-prompts", ...device],
+    absent: ["--use-fake-ui-for-media-stream"],
+  };
+  return flags[microphone];
 }
