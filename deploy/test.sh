@@ -127,8 +127,8 @@ e2e_part() {
 }
 
 load_part() {
-  step "load: short run with a kill" ./deploy/load-smoke.sh run
-  step "load: losses" ./deploy/load-smoke.sh loss
+  step "load: short run with a kill" ./deploy/load-smoke.sh
+  step "load: losses" "$target/release/loadtest" loss --short
 }
 
 need_builders
