@@ -16,6 +16,8 @@ pub mod transcript;
 
 #[cfg(test)]
 mod typescript;
+#[cfg(test)]
+mod vectors;
 
 pub use close::CloseCode;
 pub use health::{Health, InstanceState};

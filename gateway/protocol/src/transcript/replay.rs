@@ -51,54 +51,68 @@ impl std::error::Error for Failure {}
 /// Replays the whole transcript; every step is driven, checked or ignored, and nothing may be left over.
 pub fn replay(transcript: &Transcript, vars: &mut Bindings, runner: &mut impl Runner) -> Result<(), Failure> {
     let fail = |step, what| Failure { name: transcript.name.clone(), step, what };
+    let mut told = Told { never: &transcript.never, unclaimed: Vec::new() };
     for (index, step) in transcript.steps.iter().enumerate() {
-        let done = match runner.role(step) {
-            Role::Drive => runner.drive(step, vars),
-            Role::Check => check(transcript, step, vars, runner),
-            Role::Ignore => Ok(()),
+        let done = match (runner.role(step), &step.act) {
+            (Role::Drive, _) => runner.drive(step, vars),
+            (Role::Check, Act::Told(event)) => told.check(step, event, vars, runner),
+            (Role::Check, _) => check(step, vars, runner),
+            (Role::Ignore, _) => Ok(()),
         };
         done.map_err(|what| fail(index, format!("{what}\n  in {:?}", step.act)))?;
     }
     let end = |what| fail(transcript.steps.len(), what);
-    drain_told(transcript, vars, runner).map_err(end)?;
+    for step in transcript.steps.iter().filter(|step| matches!(step.act, Act::Told(_))) {
+        if runner.role(step) == Role::Check {
+            told.collect(step, vars, runner).map_err(end)?;
+        }
+    }
     match runner.left_over() {
         rest if rest.is_empty() => Ok(()),
         rest => Err(end(format!("left over: {}", rest.join("; ")))),
     }
 }
 
-fn check(transcript: &Transcript, step: &Step, vars: &mut Bindings, runner: &mut impl Runner) -> Result<(), String> {
+fn check(step: &Step, vars: &mut Bindings, runner: &mut impl Runner) -> Result<(), String> {
     let expected = expected(step);
-    let skips = matches!(step.act, Act::Told(_));
-    let mut skipped = Vec::new();
-    while let Some(actual) = runner.observe(step) {
-        if skips {
-            refuse_forbidden(transcript, vars, &actual)?;
-        }
-        match vars.matches(&expected, &actual) {
-            Ok(()) => return Ok(()),
-            Err(_) if skips => skipped.push(actual.to_string()),
-            Err(mismatch) => return Err(mismatch.to_string()),
-        }
-    }
-    Err(format!("expected {expected}, got nothing more (skipped: {})", skipped.join(", ")))
+    let actual = runner.observe(step).ok_or_else(|| format!("expected {expected}, got nothing"))?;
+    vars.matches(&expected, &actual).map_err(|mismatch| mismatch.to_string())
 }
 
-/// What the application was told after the last `told` step must not be forbidden either.
-fn drain_told(transcript: &Transcript, vars: &Bindings, runner: &mut impl Runner) -> Result<(), String> {
-    let told: Vec<&Step> = transcript.steps.iter().filter(|step| matches!(step.act, Act::Told(_))).collect();
-    for step in told.into_iter().filter(|step| runner.role(step) == Role::Check).collect::<Vec<_>>() {
-        while let Some(actual) = runner.observe(step) {
-            refuse_forbidden(transcript, vars, &actual)?;
-        }
-    }
-    Ok(())
+/// What applications were told and no step has named so far; a step takes the first that fits.
+struct Told<'a> {
+    never: &'a [Value],
+    unclaimed: Vec<(u8, Value)>,
 }
 
-fn refuse_forbidden(transcript: &Transcript, vars: &Bindings, told: &Value) -> Result<(), String> {
-    match transcript.never.iter().find(|never| vars.clone().matches(never, told).is_ok()) {
-        Some(pattern) => Err(format!("{told} must never be told ({pattern})")),
-        None => Ok(()),
+impl Told<'_> {
+    fn check(
+        &mut self,
+        step: &Step,
+        expected: &Value,
+        vars: &mut Bindings,
+        runner: &mut impl Runner,
+    ) -> Result<(), String> {
+        self.collect(step, vars, runner)?;
+        let found =
+            self.unclaimed.iter().position(|(tab, told)| *tab == step.tab && vars.matches(expected, told).is_ok());
+        match found {
+            Some(index) => {
+                self.unclaimed.remove(index);
+                Ok(())
+            }
+            None => Err(format!("expected {expected}, told was {:?}", self.unclaimed)),
+        }
+    }
+
+    fn collect(&mut self, step: &Step, vars: &Bindings, runner: &mut impl Runner) -> Result<(), String> {
+        while let Some(told) = runner.observe(step) {
+            if let Some(pattern) = self.never.iter().find(|never| vars.clone().matches(never, &told).is_ok()) {
+                return Err(format!("{told} must never be told ({pattern})"));
+            }
+            self.unclaimed.push((step.tab, told));
+        }
+        Ok(())
     }
 }
 
@@ -107,8 +121,9 @@ fn expected(step: &Step) -> Value {
     let mut expected = match &step.act {
         Act::Client(act) => json!(act),
         Act::Server(act) => json!(act),
-        Act::Told(event) => event.clone(),
-        Act::App(_) | Act::Balancer(_) | Act::Network(_) | Act::Operator(_) | Act::Time(_) => Value::Null,
+        Act::App(_) | Act::Balancer(_) | Act::Network(_) | Act::Operator(_) | Act::Time(_) | Act::Told(_) => {
+            Value::Null
+        }
     };
     if let (Some(base), Some(fields)) = (&step.base, expected.as_object_mut()) {
         fields.insert("base".to_owned(), base.as_str().into());
