@@ -1,1 +1,34 @@
-//! gateway-core
+//! The gateway without I/O: who may sign in, what a session is, what a call is, and when each of them ends.
+//!
+//! Every machine here is plain data: time, wall clock and random bytes are handed in, decisions come out as
+//! [`Command`]s. The shell (crate `gateway`) moves the bytes and drives the timers. Start reading at [`Instance`], which
+//! owns all the rest.
+
+pub mod answers;
+pub mod call;
+pub mod capsule;
+pub mod command;
+pub mod config_hash;
+pub mod drain;
+pub mod entry;
+pub mod idempotency;
+pub mod instance;
+pub mod limits;
+pub mod random;
+pub mod rate;
+pub mod seal;
+pub mod session;
+pub mod ticket;
+pub mod timers;
+pub mod token;
+pub mod tombstones;
+pub mod user;
+
+pub use call::{FarLeg, MediaChange, MediaFailure, PeerId};
+pub use command::{Command, SocketId};
+pub use entry::{Auth, Bearer, EntryError, Identity};
+pub use instance::{Instance, Load, Refusal, Reserve, Settings};
+pub use limits::Limits;
+pub use random::Random;
+pub use seal::{SealKey, SealRing};
+pub use user::User;

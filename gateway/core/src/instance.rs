@@ -1,0 +1,771 @@
+//! The whole instance as one machine: every session, every limit, the way in and the way out.
+//!
+//! One task of the shell owns it. After each `handle_*` (and [`Instance::reserve`] and its like) that task does what
+//! [`Instance::next_command`] says; it calls [`Instance::handle_timeout`] at [`Instance::poll_timeout`], but only when no
+//! input is waiting: input decides before any deadline is judged.
+
+use crate::call::{MediaChange, PeerId};
+use crate::capsule::{self, Capsule};
+use crate::command::{Command, SocketId};
+use crate::drain::{Drain, Step};
+use crate::idempotency::{RepeatKey, RepeatableSignIns};
+use crate::limits::{ATTACH_TIMEOUT, GRACE, HEARTBEAT, Limits, MAX_TICK_GAP, RECONNECT_WINDOW_MS, TICK, TOMBSTONES};
+use crate::random::Random;
+use crate::rate::RateLimit;
+use crate::seal::SealRing;
+use crate::session::{Attach, Place, Session, Surroundings};
+use crate::ticket::{self, Ticket};
+use crate::timers::Timers;
+use crate::token::TokenHash;
+use crate::tombstones::Tombstones;
+use crate::user::User;
+use gateway_protocol::message::{EndReason, Event, FailReason, Request, ServiceState};
+use gateway_protocol::sign_in::SessionState;
+use gateway_protocol::{
+    BootId, ClientId, ClientMessage, CloseCode, InstanceId, ProblemType, SessionId, SessionProbe, SignedIn,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// What an instance is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which instance.
+    pub instance_id: InstanceId,
+    /// Which run.
+    pub boot_id: BootId,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Keys for capsules and tickets.
+    pub ring: SealRing,
+    /// Base URLs of other balancers, for the clients.
+    pub alternates: Vec<String>,
+    /// From a drain's start until calls are ended.
+    pub drain_deadline: Duration,
+    /// From the announced end of the process until everything is closed.
+    pub drain_notice: Duration,
+}
+
+/// A sign-in whose user is known.
+#[derive(Debug, Clone)]
+pub struct Reserve {
+    /// Who.
+    pub user: User,
+    /// Which tab.
+    pub client_id: ClientId,
+    /// With an accepted capsule.
+    pub recovering: bool,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why a request for or about a session was refused. Nothing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No new sessions here.
+    #[error("the instance drains")]
+    Draining,
+    /// No place.
+    #[error("all {0} places are taken")]
+    Full(u32),
+    /// Too many set-ups in this second.
+    #[error("too many sign-ins at once")]
+    SetupRate(Duration),
+    /// A live session of another user.
+    #[error("the client id belongs to a live session of another user")]
+    ClientIdTaken,
+    /// Too many sign-ins of this user.
+    #[error("too many sign-ins of this user")]
+    UserRate(Duration),
+    /// Never heard of, or forgotten.
+    #[error("no such session here")]
+    Unknown,
+    /// Closed here.
+    #[error("the session is over")]
+    Closed,
+    /// Not its token.
+    #[error("not the token of this session")]
+    WrongToken,
+}
+
+impl Refusal {
+    /// What to answer.
+    #[must_use]
+    pub fn problem(self) -> ProblemType {
+        match self {
+            Self::Draining | Self::SetupRate(_) => ProblemType::NotActed,
+            Self::Full(_) => ProblemType::InstanceFull,
+            Self::ClientIdTaken => ProblemType::ClientIdTaken,
+            Self::UserRate(_) => ProblemType::RateLimited,
+            Self::Unknown => ProblemType::SessionUnknown,
+            Self::Closed => ProblemType::SessionClosed,
+            Self::WrongToken => ProblemType::Unauthorized,
+        }
+    }
+
+    /// When to try again, where trying again can help.
+    #[must_use]
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::SetupRate(wait) | Self::UserRate(wait) => Some(wait),
+            Self::Draining | Self::Full(_) => Some(Duration::from_secs(1)),
+            Self::ClientIdTaken | Self::Unknown | Self::Closed | Self::WrongToken => None,
+        }
+    }
+}
+
+/// How busy the instance is, for health and metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Places taken, from the 201 on.
+    pub used: u32,
+    /// Attached sessions.
+    pub sessions: u32,
+    /// Calls.
+    pub calls: u32,
+    /// Takes nothing new.
+    pub draining: bool,
+    /// How long calls may still last when draining.
+    pub drain_deadline_ms: Option<u32>,
+    /// What works.
+    pub services: Vec<ServiceState>,
+    /// What happened since the start.
+    pub counts: Counts,
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// 201s, repeated ones not counted.
+    pub sign_ins: u64,
+    /// Attached sockets.
+    pub attaches: u64,
+    /// Sessions ended by a newer attach of the same tab.
+    pub superseded: u64,
+    /// Times that the process stood still.
+    pub freezes: u64,
+    /// Calls that came into being.
+    pub calls_started: u64,
+    /// Calls that ended.
+    pub calls_ended: u64,
+}
+
+/// Names a session inside the machine; cheaper than its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u64);
+
+#[derive(Debug)]
+struct UserLimits {
+    sign_ins: RateLimit,
+    calls: RateLimit,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Instance<R> {
+    settings: Settings,
+    random: R,
+    /// An instant and its Unix time, refreshed by [`Instance::handle_wall_clock`].
+    wall: (Instant, Duration),
+    seen: Instant,
+    next_tick: Instant,
+    sessions: BTreeMap<Key, Session>,
+    by_id: BTreeMap<SessionId, Key>,
+    by_client: BTreeMap<ClientId, Vec<Key>>,
+    attached: BTreeMap<SocketId, Key>,
+    unattached: BTreeMap<SocketId, SessionId>,
+    peers: BTreeMap<PeerId, Key>,
+    users: BTreeMap<User, UserLimits>,
+    setups: RateLimit,
+    tombstones: Tombstones,
+    repeatable: RepeatableSignIns,
+    timers: Timers<Key>,
+    attach_timers: Timers<SocketId>,
+    drain: Drain<Key>,
+    around: Surroundings,
+    counts: Counts,
+    last_key: u64,
+    last_peer: u64,
+    commands: VecDeque<Command>,
+}
+
+impl<R: Random> Instance<R> {
+    /// An instance without sessions; `unix` is the wall-clock time of `now`.
+    #[must_use]
+    pub fn new(settings: Settings, random: R, now: Instant, unix: Duration) -> Self {
+        let setups = RateLimit::new(settings.limits.setup_rate, Duration::from_secs(1));
+        // A quarter of what an instance can set up, so that those who take the moved clients serve others as well.
+        let move_pace = Duration::from_secs(4) / settings.limits.setup_rate.max(1);
+        let around = Surroundings { reconnect_window_ms: *RECONNECT_WINDOW_MS.start(), services: vec![available()] };
+        Self {
+            settings,
+            random,
+            wall: (now, unix),
+            seen: now,
+            next_tick: now + TICK,
+            sessions: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            unattached: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            users: BTreeMap::new(),
+            setups,
+            tombstones: Tombstones::new(TOMBSTONES),
+            repeatable: RepeatableSignIns::default(),
+            timers: Timers::new(),
+            attach_timers: Timers::new(),
+            drain: Drain::new(move_pace),
+            around,
+            counts: Counts::default(),
+            last_key: 0,
+            last_peer: 0,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// The wall clock may jump; tell it now and then.
+    pub fn handle_wall_clock(&mut self, unix: Duration, now: Instant) {
+        self.wall = (now, unix);
+    }
+
+    /// Reserves a place and does nothing else.
+    pub fn reserve(&mut self, request: Reserve, now: Instant) -> Result<SignedIn, Refusal> {
+        self.notice_freeze(now);
+        let Reserve { user, client_id, recovering, idempotency_key } = request;
+        let repeat = idempotency_key.map(|key| RepeatKey { user: user.clone(), client_id: client_id.clone(), key });
+        if let Some(answer) = repeat.as_ref().and_then(|key| self.repeatable.find(key, now))
+            && self.by_id.contains_key(&answer.session_id)
+        {
+            return Ok(answer.clone());
+        }
+        self.admit(&user, &client_id, now)?;
+        self.replace_reserved(&client_id, now);
+        let answer = self.take_place(user, client_id, recovering, now);
+        if let Some(key) = repeat {
+            self.repeatable.keep(key, answer.clone(), now);
+        }
+        Ok(answer)
+    }
+
+    fn admit(&mut self, user: &User, client_id: &ClientId, now: Instant) -> Result<(), Refusal> {
+        if self.drain.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let of_client = self.by_client.get(client_id).map(Vec::as_slice).unwrap_or_default();
+        if of_client.iter().any(|key| self.sessions[key].place().user != *user) {
+            return Err(Refusal::ClientIdTaken);
+        }
+        let replaced = of_client.iter().filter(|key| self.is_reserved(**key)).count();
+        if self.sessions.len() - replaced >= self.settings.limits.sessions as usize {
+            return Err(Refusal::Full(self.settings.limits.sessions));
+        }
+        self.user_limits(user).sign_ins.take(now).map_err(Refusal::UserRate)?;
+        self.setups.take(now).map_err(Refusal::SetupRate)
+    }
+
+    fn is_reserved(&self, key: Key) -> bool {
+        self.sessions[&key].state() == Some(SessionState::Reserved)
+    }
+
+    fn user_limits(&mut self, user: &User) -> &mut UserLimits {
+        let limits = &self.settings.limits;
+        let minute = |count| RateLimit::new(count, Duration::from_secs(60));
+        self.users.entry(user.clone()).or_insert_with(|| UserLimits {
+            sign_ins: minute(limits.sign_ins_per_minute),
+            calls: minute(limits.calls_per_minute),
+        })
+    }
+
+    /// A tab that signs in again does not want the place that it never attached to.
+    fn replace_reserved(&mut self, client_id: &ClientId, now: Instant) {
+        let keys = self.by_client.get(client_id).cloned().unwrap_or_default();
+        for key in keys.into_iter().filter(|key| self.is_reserved(*key)).collect::<Vec<_>>() {
+            self.end(key, CloseCode::SessionGone, "signed in anew", now);
+        }
+    }
+
+    fn take_place(&mut self, user: User, client_id: ClientId, recovering: bool, now: Instant) -> SignedIn {
+        let id = SessionId::parse(self.random.text::<16>()).expect("base64url of 16 bytes is an id");
+        let session_token = self.random.text::<32>();
+        let token = TokenHash::of(&session_token);
+        let epoch = self.random.text::<6>();
+        let place =
+            Place { id: id.clone(), user: user.clone(), client_id: client_id.clone(), token, epoch, recovering };
+        self.last_key += 1;
+        let key = Key(self.last_key);
+        self.by_id.insert(id.clone(), key);
+        self.by_client.entry(client_id).or_default().push(key);
+        self.sessions.insert(key, Session::new(place, now));
+        self.settle(key);
+        self.counts.sign_ins += 1;
+        self.refresh_window();
+        SignedIn {
+            session_id: id,
+            session_token,
+            instance_id: self.settings.instance_id.clone(),
+            boot_id: self.settings.boot_id.clone(),
+            user: user.into(),
+            heartbeat_ms: millis(HEARTBEAT),
+            grace_ms: millis(GRACE),
+            reconnect_window_ms: self.around.reconnect_window_ms,
+            ice_servers: Vec::new(),
+            services: self.around.services.clone(),
+            capsule: self.seal_capsule(key, now),
+            recovering,
+            alternates: self.settings.alternates.clone(),
+        }
+    }
+
+    fn seal_capsule(&mut self, key: Key, now: Instant) -> String {
+        let expires = self.unix(now) + capsule::LIFE.as_secs();
+        let session = self.sessions.get_mut(&key).expect("the caller has just looked it up");
+        let revision = session.next_revision();
+        let place = session.place();
+        let capsule = Capsule {
+            user: place.user.clone(),
+            client_id: place.client_id.clone(),
+            instance_id: self.settings.instance_id.clone(),
+            boot_id: self.settings.boot_id.clone(),
+            token: place.token,
+            revision,
+            expires,
+        };
+        capsule.seal(&self.settings.ring, self.random.bytes())
+    }
+
+    fn unix(&self, now: Instant) -> u64 {
+        let (at, unix) = self.wall;
+        (unix + now.saturating_duration_since(at)).as_secs()
+    }
+
+    /// Answers a probe.
+    pub fn probe(&mut self, id: &SessionId, token: &str, now: Instant) -> Result<SessionProbe, Refusal> {
+        self.notice_freeze(now);
+        let session = &self.sessions[&self.authorised(id, token)?];
+        Ok(SessionProbe {
+            instance_id: self.settings.instance_id.clone(),
+            boot_id: self.settings.boot_id.clone(),
+            session_id: id.clone(),
+            state: session.state().ok_or(Refusal::Closed)?,
+            calls: session.probed_calls(),
+            reconnect_window_ms: self.around.reconnect_window_ms,
+        })
+    }
+
+    /// Ends a session on its client's wish.
+    pub fn sign_off(&mut self, id: &SessionId, token: &str, now: Instant) -> Result<(), Refusal> {
+        self.notice_freeze(now);
+        let key = self.authorised(id, token)?;
+        self.end(key, CloseCode::Normal, "signed off", now);
+        Ok(())
+    }
+
+    fn authorised(&self, id: &SessionId, token: &str) -> Result<Key, Refusal> {
+        let key = self.find(id)?;
+        if self.sessions[&key].place().token.proves(token) { Ok(key) } else { Err(Refusal::WrongToken) }
+    }
+
+    fn find(&self, id: &SessionId) -> Result<Key, Refusal> {
+        match self.by_id.get(id) {
+            Some(key) => Ok(*key),
+            None if self.tombstones.contains(id) => Err(Refusal::Closed),
+            None => Err(Refusal::Unknown),
+        }
+    }
+
+    /// A WebSocket was opened for a session; its verdict is a close code, or comes with its `attach`.
+    pub fn handle_socket_opened(&mut self, socket: SocketId, session: SessionId, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.has_left() {
+            return self.close(socket, CloseCode::Restart, "restarting");
+        }
+        if self.unattached.len() >= self.settings.limits.unattached_sockets {
+            return self.close(socket, CloseCode::Overloaded, "retry=1000");
+        }
+        self.unattached.insert(socket, session);
+        self.attach_timers.set(socket, Some((now + ATTACH_TIMEOUT, "attach")));
+    }
+
+    /// A WebSocket is gone.
+    pub fn handle_socket_closed(&mut self, socket: SocketId, now: Instant) {
+        self.notice_freeze(now);
+        self.forget_unattached(socket);
+        if let Some(key) = self.attached.remove(&socket) {
+            self.with(key, |session, _| {
+                if session.socket() == Some(socket) {
+                    session.detach(now);
+                }
+            });
+        }
+    }
+
+    fn forget_unattached(&mut self, socket: SocketId) -> Option<SessionId> {
+        self.attach_timers.set(socket, None);
+        self.unattached.remove(&socket)
+    }
+
+    /// A message came. Whatever does not fit the socket's state is ignored.
+    pub fn handle_message(&mut self, socket: SocketId, message: ClientMessage, now: Instant) {
+        self.notice_freeze(now);
+        let Some(key) = self.attached.get(&socket).copied() else { return self.handle_first(socket, message, now) };
+        self.with(key, |session, _| session.handle_heard(now));
+        match message {
+            ClientMessage::Request { id, request } => self.handle_request(key, id, request, now),
+            ClientMessage::Pong { nonce } => self.with(key, |session, _| session.handle_pong(nonce)),
+            ClientMessage::Resync {} => self.with(key, Session::handle_resync),
+            ClientMessage::Attach { .. } | ClientMessage::Unknown => {}
+        }
+    }
+
+    fn handle_first(&mut self, socket: SocketId, message: ClientMessage, now: Instant) {
+        let ClientMessage::Attach { token, calls, dead_calls } = message else { return };
+        let Some(session) = self.forget_unattached(socket) else { return };
+        match self.authorised(&session, &token) {
+            Ok(key) => {
+                self.supersede(key, now);
+                let capsule = self.seal_capsule(key, now);
+                self.counts.attaches += 1;
+                self.with(key, |session, around| {
+                    session.attach(Attach { socket, calls, dead_calls, capsule }, around, now);
+                });
+                self.attached.insert(socket, key);
+                self.greet_when_draining(key, now);
+            }
+            Err(Refusal::WrongToken) => self.close(socket, CloseCode::Unauthorized, "not the token of this session"),
+            Err(_) => self.close(socket, CloseCode::SessionGone, "no such session here"),
+        }
+    }
+
+    /// Exactly one session is attached per (user, client id): the newest.
+    fn supersede(&mut self, newest: Key, now: Instant) {
+        let client_id = &self.sessions[&newest].place().client_id;
+        let others = self.by_client.get(client_id).cloned().unwrap_or_default();
+        for key in others.into_iter().filter(|key| *key != newest) {
+            self.counts.superseded += 1;
+            self.end(key, CloseCode::Superseded, "a newer session of this tab", now);
+        }
+    }
+
+    fn handle_request(&mut self, key: Key, id: gateway_protocol::RequestId, request: Request, now: Instant) {
+        let refused = self.refuses_calls().map(|(reason, _)| reason);
+        let user = self.sessions[&key].place().user.clone();
+        self.user_limits(&user);
+        let Self { sessions, users, settings, last_peer, .. } = self;
+        let (Some(session), Some(user)) = (sessions.get_mut(&key), users.get_mut(&user)) else { return };
+        let admit = || {
+            refused.map_or(Ok(()), Err)?;
+            user.calls.take(now).map_err(|_| FailReason::RateLimited)?;
+            *last_peer += 1;
+            Ok(PeerId(*last_peer))
+        };
+        session.handle_request(id, request, &settings.limits, admit, now);
+        self.settle(key);
+        self.queue_if_idle(key, now);
+    }
+
+    /// Why no new call is taken, for a request and for the service's state.
+    fn refuses_calls(&self) -> Option<(FailReason, &'static str)> {
+        if self.drain.is_draining() {
+            return Some((FailReason::Draining, "draining"));
+        }
+        let full = self.peers.len() >= self.settings.limits.calls as usize;
+        full.then_some((FailReason::CallCapacity, "call-capacity"))
+    }
+
+    /// The media plane's answer to [`Command::Accept`] or [`Command::RestartIce`]; the error is for a person.
+    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, String>, now: Instant) {
+        self.notice_freeze(now);
+        self.with_peer(peer, now, |session| session.handle_answer(peer, answer));
+    }
+
+    /// The media plane tells of a peer.
+    pub fn handle_media(&mut self, peer: PeerId, change: MediaChange, now: Instant) {
+        self.notice_freeze(now);
+        self.with_peer(peer, now, |session| session.handle_media(peer, change, now));
+    }
+
+    fn with_peer(&mut self, peer: PeerId, now: Instant, act: impl FnOnce(&mut Session)) {
+        let Some(key) = self.peers.get(&peer).copied() else { return };
+        self.with(key, |session, _| act(session));
+        if !self.sessions.get(&key).is_some_and(|session| session.has_peer(peer)) {
+            self.forget_peer(peer);
+            self.queue_if_idle(key, now);
+        }
+    }
+
+    /// True if something irreversible may be done for the session outside this instance; see [`Session::is_proven`].
+    #[must_use]
+    pub fn is_proven(&self, id: &SessionId) -> bool {
+        self.find(id).is_ok_and(|key| self.sessions[&key].is_proven())
+    }
+
+    /// Takes no new sessions, moves idle clients elsewhere, ends the calls that are left at the deadline.
+    pub fn drain(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.start(now + self.settings.drain_deadline) {
+            self.announce_drain(now);
+        }
+    }
+
+    /// Serves again after [`Instance::drain`].
+    pub fn cancel_drain(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.cancel() {
+            self.refresh_services();
+        }
+    }
+
+    /// The process is to end: announces it, and after the notice closes everything and says [`Command::Exit`].
+    pub fn leave(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.leave(now + self.settings.drain_notice) {
+            self.announce_drain(now);
+        }
+    }
+
+    fn announce_drain(&mut self, now: Instant) {
+        for key in self.keys() {
+            self.tell_draining(key, now);
+        }
+        self.refresh_services();
+        for key in self.keys() {
+            self.queue_if_idle(key, now);
+        }
+    }
+
+    fn tell_draining(&mut self, key: Key, now: Instant) {
+        let Some(remaining) = self.drain.remaining(now) else { return };
+        let deadline_ms = millis(remaining);
+        self.with(key, |session, _| session.tell(Event::Draining { deadline_ms }));
+    }
+
+    fn greet_when_draining(&mut self, key: Key, now: Instant) {
+        if self.drain.is_draining() {
+            self.tell_draining(key, now);
+            self.queue_if_idle(key, now);
+        }
+    }
+
+    fn queue_if_idle(&mut self, key: Key, now: Instant) {
+        if self.sessions.get(&key).is_some_and(Session::is_idle) {
+            self.drain.queue(key, now);
+        }
+    }
+
+    /// When it wants to be driven, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> (Instant, &'static str) {
+        let tick = (self.next_tick, "tick");
+        [self.timers.next(), self.attach_timers.next(), self.drain.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .fold(tick, |first, next| if next.0 < first.0 { next } else { first })
+    }
+
+    /// Acts on what is due. Call it only when no input is waiting.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.notice_freeze(now) {
+            // What came in meanwhile has yet to be read from its sockets; deadlines wait for the next turn.
+            return;
+        }
+        while let Some(key) = self.timers.pop_due(now) {
+            self.handle_session_timeout(key, now);
+        }
+        while let Some(socket) = self.attach_timers.pop_due(now) {
+            self.unattached.remove(&socket);
+            self.close(socket, CloseCode::Timeout, "no attach");
+        }
+        while let Some(step) = self.drain.next_step(now) {
+            self.handle_drain_step(step, now);
+        }
+        if self.next_tick <= now {
+            self.handle_tick(now);
+        }
+    }
+
+    fn handle_session_timeout(&mut self, key: Key, now: Instant) {
+        if self.sessions.get(&key).is_some_and(|session| session.wants_capsule(now)) {
+            let capsule = self.seal_capsule(key, now);
+            self.with(key, |session, _| session.give_capsule(capsule, now));
+        }
+        self.with(key, |session, around| session.handle_timeout(around, now));
+    }
+
+    fn handle_drain_step(&mut self, step: Step<Key>, now: Instant) {
+        match step {
+            Step::Move(key) => self.move_away(key, now),
+            Step::EndCalls => {
+                for key in self.keys() {
+                    self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
+                    self.queue_if_idle(key, now);
+                }
+            }
+            Step::Leave => self.close_everything(now),
+        }
+    }
+
+    fn move_away(&mut self, key: Key, now: Instant) {
+        let expires = self.unix(now) + ticket::LIFE.as_secs();
+        let Some(session) = self.sessions.get(&key).filter(|session| session.is_idle()) else { return };
+        let ticket = Ticket {
+            user: session.place().user.clone(),
+            client_id: session.place().client_id.clone(),
+            instance_id: self.settings.instance_id.clone(),
+            boot_id: self.settings.boot_id.clone(),
+            expires,
+        };
+        let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
+        self.with(key, |session, _| session.tell(Event::Move { ticket }));
+        self.drain.moved(key, now);
+    }
+
+    fn close_everything(&mut self, now: Instant) {
+        for key in self.keys() {
+            self.with(key, |session, _| session.close(CloseCode::Restart, "restarting", EndReason::Drained, now));
+        }
+        while let Some((socket, _)) = self.unattached.pop_first() {
+            self.attach_timers.set(socket, None);
+            self.close(socket, CloseCode::Restart, "restarting");
+        }
+        self.commands.push_back(Command::Exit);
+    }
+
+    fn handle_tick(&mut self, now: Instant) {
+        self.next_tick = now + TICK;
+        self.users.retain(|_, user| !(user.sign_ins.is_full(now) && user.calls.is_full(now)));
+        self.refresh_window();
+        self.refresh_services();
+    }
+
+    fn refresh_window(&mut self) {
+        let rate = u64::from(self.settings.limits.setup_rate.max(1));
+        let spread = self.sessions.len() as u64 * 1_000 / rate;
+        let (least, most) = RECONNECT_WINDOW_MS.into_inner();
+        self.around.reconnect_window_ms = u32::try_from(spread).unwrap_or(most).clamp(least, most);
+    }
+
+    /// Looked at once a tick, so that an instance at its limit does not tell thousands of clients at every call.
+    fn refresh_services(&mut self) {
+        let service = match self.refuses_calls() {
+            None => available(),
+            Some((_, reason)) => ServiceState { available: false, reason: Some(reason.to_owned()), ..available() },
+        };
+        if self.around.services.first() == Some(&service) {
+            return;
+        }
+        self.around.services = vec![service.clone()];
+        for key in self.keys() {
+            self.with(key, |session, _| session.tell(Event::Service { service: service.clone() }));
+        }
+    }
+
+    /// True if the process stood still since the last look at the clock. Then no client is known to be here any more, and
+    /// no deadline of that time counts.
+    fn notice_freeze(&mut self, now: Instant) -> bool {
+        let gap = now.saturating_duration_since(self.seen);
+        self.seen = self.seen.max(now);
+        if gap <= MAX_TICK_GAP {
+            return false;
+        }
+        self.counts.freezes += 1;
+        for key in self.keys() {
+            self.with(key, |session, around| session.handle_freeze(gap, around, now));
+        }
+        for socket in self.unattached.keys() {
+            self.attach_timers.set(*socket, Some((now + ATTACH_TIMEOUT, "attach")));
+        }
+        true
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub fn load(&self, now: Instant) -> Load {
+        Load {
+            used: self.sessions.len() as u32,
+            sessions: self.attached.len() as u32,
+            calls: self.peers.len() as u32,
+            draining: self.drain.is_draining(),
+            drain_deadline_ms: self.drain.remaining(now).map(millis),
+            services: self.around.services.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// The next thing to do; take all of them after every call that changes the machine.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.sessions.keys().copied().collect()
+    }
+
+    fn end(&mut self, key: Key, code: CloseCode, reason: &'static str, now: Instant) {
+        self.with(key, |session, _| session.close(code, reason, EndReason::SessionEnded, now));
+    }
+
+    fn with(&mut self, key: Key, act: impl FnOnce(&mut Session, &Surroundings)) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            act(session, &self.around);
+            self.settle(key);
+        }
+    }
+
+    /// Takes over what a session wants done, and its deadline; buries it if it is over.
+    fn settle(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let mut closed_peers = Vec::new();
+        while let Some(command) = session.next_command() {
+            match &command {
+                Command::Accept { peer, .. } => {
+                    self.peers.insert(*peer, key);
+                    self.counts.calls_started += 1;
+                }
+                Command::ClosePeer(peer) => closed_peers.push(*peer),
+                Command::Close { socket, .. } => {
+                    self.attached.remove(socket);
+                }
+                Command::Send { .. } | Command::RestartIce { .. } | Command::Exit => {}
+            }
+            self.commands.push_back(command);
+        }
+        self.timers.set(key, session.poll_timeout());
+        let over = session.state().is_none();
+        closed_peers.into_iter().for_each(|peer| self.forget_peer(peer));
+        if over {
+            self.bury(key);
+        }
+    }
+
+    fn forget_peer(&mut self, peer: PeerId) {
+        if self.peers.remove(&peer).is_some() {
+            self.counts.calls_ended += 1;
+        }
+    }
+
+    fn bury(&mut self, key: Key) {
+        let Some(session) = self.sessions.remove(&key) else { return };
+        let place = session.place();
+        self.by_id.remove(&place.id);
+        if let Some(keys) = self.by_client.get_mut(&place.client_id) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_client.remove(&place.client_id);
+            }
+        }
+        self.tombstones.add(place.id.clone());
+    }
+
+    fn close(&mut self, socket: SocketId, code: CloseCode, reason: &'static str) {
+        self.commands.push_back(Command::Close { socket, code, reason });
+    }
+}
+
+fn available() -> ServiceState {
+    ServiceState { service: "calls".to_owned(), available: true, reason: None }
+}
+
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}

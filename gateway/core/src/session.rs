@@ -1,0 +1,549 @@
+//! One session: a place on this instance that a browser tab holds, with its socket, its calls and its memory of requests.
+//!
+//! [`crate::Instance`] owns it, decides about places and takeovers, and seals its capsules.
+
+use crate::answers::{Answers, Known};
+use crate::call::{Call, Effect, FarLeg, MediaChange, Owed, PeerId};
+use crate::capsule;
+use crate::command::{Command, SocketId};
+use crate::limits::{GRACE, HEARTBEAT, Limits, REMEMBERED_ENDS, SILENCE, UNATTACHED};
+use crate::token::TokenHash;
+use crate::user::User;
+use gateway_protocol::message::{
+    DeadCall, EndReason, EndedCall, Event, FailReason, Outcome, Request, ServiceState, Snapshot,
+};
+use gateway_protocol::sign_in::{ProbedCall, SessionState};
+use gateway_protocol::{CallId, ClientId, CloseCode, RequestId, ServerMessage, SessionId};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Who a session is for.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its name.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: User,
+    /// Which tab's.
+    pub client_id: ClientId,
+    /// Hash of its token.
+    pub token: TokenHash,
+    /// Numbering of its events.
+    pub epoch: String,
+    /// A capsule of an earlier session was accepted.
+    pub recovering: bool,
+}
+
+/// What a session tells of the instance around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Told in every heartbeat.
+    pub reconnect_window_ms: u32,
+    /// Told in every snapshot.
+    pub services: Vec<ServiceState>,
+}
+
+/// A socket's `attach`, proven.
+#[derive(Debug)]
+pub struct Attach {
+    /// The socket.
+    pub socket: SocketId,
+    /// Calls that the client still holds.
+    pub calls: Vec<CallId>,
+    /// Calls that the client judged dead with an earlier instance.
+    pub dead_calls: Vec<DeadCall>,
+    /// A fresh capsule.
+    pub capsule: String,
+}
+
+/// Where a session is in its life.
+///
+/// | from | to | by |
+/// |---|---|---|
+/// | reserved, attached, detached | attached | [`Session::attach`]; an older socket is closed with 4409 |
+/// | attached | detached | [`Session::detach`], or 15 s of silence |
+/// | reserved | closed | 30 s |
+/// | detached | closed | 60 s without live media |
+/// | any | closed | [`Session::close`] |
+#[derive(Debug)]
+enum State {
+    Reserved { until: Instant },
+    Attached(Line),
+    Detached { until: Instant },
+    Closed,
+}
+
+/// An attached socket and its heartbeat.
+#[derive(Debug)]
+struct Line {
+    socket: SocketId,
+    heard: Instant,
+    next_ping: Instant,
+    capsule_due: Instant,
+}
+
+/// The last heartbeat, and what its answers proved.
+#[derive(Debug)]
+struct Heartbeat {
+    nonce: u32,
+    sent: Instant,
+    /// Whatever was sent before this reached the client.
+    proven_at: Instant,
+    /// The process stood still; until this nonce or a later one comes back the client may be elsewhere.
+    unproven: Option<u32>,
+}
+
+/// See the module and the table above.
+#[derive(Debug)]
+pub struct Session {
+    place: Place,
+    state: State,
+    heartbeat: Heartbeat,
+    seq: u32,
+    calls: Vec<Call>,
+    ended: VecDeque<(Instant, EndedCall)>,
+    answers: Answers,
+    capsule_revision: u32,
+    commands: VecDeque<Command>,
+}
+
+impl Session {
+    /// A reserved place.
+    #[must_use]
+    pub fn new(place: Place, now: Instant) -> Self {
+        Self {
+            place,
+            state: State::Reserved { until: now + UNATTACHED },
+            heartbeat: Heartbeat { nonce: 0, sent: now, proven_at: now, unproven: None },
+            seq: 0,
+            calls: Vec::new(),
+            ended: VecDeque::new(),
+            answers: Answers::default(),
+            capsule_revision: 0,
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Who it is for.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its state for a probe; `None` once closed.
+    #[must_use]
+    pub fn state(&self) -> Option<SessionState> {
+        match self.state {
+            State::Reserved { .. } => Some(SessionState::Reserved),
+            State::Attached(_) => Some(SessionState::Attached),
+            State::Detached { .. } => Some(SessionState::Detached),
+            State::Closed => None,
+        }
+    }
+
+    /// The attached socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketId> {
+        match &self.state {
+            State::Attached(line) => Some(line.socket),
+            State::Reserved { .. } | State::Detached { .. } | State::Closed => None,
+        }
+    }
+
+    /// Attached and without a call: it can be moved.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.socket().is_some() && self.calls.is_empty()
+    }
+
+    /// False after the process stood still, until the client answered a fresh ping or attached anew. Until then nothing
+    /// irreversible may be done for it outside this instance (SIP above all): it may be served elsewhere by now.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.heartbeat.unproven.is_none()
+    }
+
+    /// The number of the next capsule.
+    pub fn next_revision(&mut self) -> u32 {
+        self.capsule_revision += 1;
+        self.capsule_revision
+    }
+
+    /// Its calls for a probe.
+    #[must_use]
+    pub fn probed_calls(&self) -> Vec<ProbedCall> {
+        self.calls.iter().map(|call| ProbedCall { call_id: call.id.clone(), state: call.state }).collect()
+    }
+
+    /// True if it still has the call of this peer.
+    #[must_use]
+    pub fn has_peer(&self, peer: PeerId) -> bool {
+        self.calls.iter().any(|call| call.peer == peer)
+    }
+
+    /// Takes a socket; an older one is closed as superseded. Calls that the client does not hold any more are ended.
+    pub fn attach(&mut self, attach: Attach, around: &Surroundings, now: Instant) {
+        let first = matches!(self.state, State::Reserved { .. });
+        if let Some(old) = self.socket() {
+            self.close_socket(old, CloseCode::Superseded, "attached anew");
+            self.detach(now);
+        }
+        self.end_calls_where(EndReason::PageReloaded, now, |call| !attach.calls.contains(&call.id));
+        self.heartbeat.unproven = None;
+        self.heartbeat.proven_at = now;
+        self.state = State::Attached(Line {
+            socket: attach.socket,
+            heard: now,
+            next_ping: now + HEARTBEAT,
+            capsule_due: now + capsule::HALF_LIFE,
+        });
+        self.send(ServerMessage::Attached {
+            snapshot: self.snapshot(around),
+            heartbeat_ms: HEARTBEAT.as_millis() as u32,
+            reconnect_window_ms: around.reconnect_window_ms,
+            capsule: attach.capsule,
+        });
+        if first && self.place.recovering {
+            self.tell_recovered(attach.dead_calls);
+        }
+    }
+
+    /// Built-in far legs die with their instance, so that nothing can come back.
+    fn tell_recovered(&mut self, dead_calls: Vec<DeadCall>) {
+        let lost = dead_calls.into_iter().take(REMEMBERED_ENDS).map(|dead| dead.call_id).collect();
+        self.tell(Event::SessionRecovered { recovered: Vec::new(), lost, unknown: Vec::new() });
+    }
+
+    /// Its socket is lost. Ends that the client surely heard of need not be told again.
+    pub fn detach(&mut self, now: Instant) {
+        if self.socket().is_some() {
+            self.state = State::Detached { until: now + GRACE };
+            let proven_at = self.heartbeat.proven_at;
+            self.ended.retain(|(at, _)| *at >= proven_at);
+        }
+    }
+
+    /// Ends it and its calls.
+    pub fn close(&mut self, code: CloseCode, reason: &'static str, end: EndReason, now: Instant) {
+        self.end_calls(end, now);
+        if let Some(socket) = self.socket() {
+            self.close_socket(socket, code, reason);
+        }
+        self.state = State::Closed;
+    }
+
+    /// Something came from the client.
+    pub fn handle_heard(&mut self, now: Instant) {
+        if let State::Attached(line) = &mut self.state {
+            line.heard = now;
+        }
+    }
+
+    /// An answered heartbeat.
+    pub fn handle_pong(&mut self, nonce: u32) {
+        if nonce == self.heartbeat.nonce {
+            self.heartbeat.proven_at = self.heartbeat.sent;
+        }
+        // Nonces count up; a later one proves as much as the awaited one.
+        if self.heartbeat.unproven.is_some_and(|awaited| nonce >= awaited && nonce <= self.heartbeat.nonce) {
+            self.heartbeat.unproven = None;
+        }
+    }
+
+    /// The client missed an event.
+    pub fn handle_resync(&mut self, around: &Surroundings) {
+        self.send(ServerMessage::Snapshot { snapshot: self.snapshot(around) });
+    }
+
+    /// A request. `admit` is asked once, when a new call is all right from the session's side.
+    pub fn handle_request(
+        &mut self,
+        id: RequestId,
+        request: Request,
+        limits: &Limits,
+        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+        now: Instant,
+    ) {
+        match self.answers.begin(&id) {
+            Known::Answered(outcome) => self.send(ServerMessage::Response { id, outcome }),
+            Known::Open => {}
+            Known::New => self.act(id, request, limits, admit, now),
+        }
+    }
+
+    fn act(
+        &mut self,
+        id: RequestId,
+        request: Request,
+        limits: &Limits,
+        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+        now: Instant,
+    ) {
+        let refused = match request {
+            Request::StartCall { call_id, target, sdp } => self.start_call(&id, call_id, target, sdp, limits, admit),
+            Request::RestartIce { call_id, sdp } => self.restart_ice(&id, &call_id, sdp, limits),
+            Request::HangUp { call_id } => self.hang_up(&id, &call_id, now),
+            Request::Unknown => Err(FailReason::UnknownMethod),
+        };
+        if let Err(reason) = refused {
+            self.respond(&id, Outcome::Failed { reason, detail: None });
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        request: &RequestId,
+        id: CallId,
+        target: String,
+        offer: String,
+        limits: &Limits,
+        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+    ) -> Result<(), FailReason> {
+        if self.position(&id).is_some() || self.has_ended(&id) {
+            return Err(FailReason::CallExists);
+        }
+        let far = FarLeg::of_target(&target).ok_or(FailReason::BadTarget)?;
+        if offer.len() > limits.sdp_bytes {
+            return Err(FailReason::TooLarge);
+        }
+        if self.calls.len() >= limits.calls_per_session {
+            return Err(FailReason::TooManyCalls);
+        }
+        let peer = admit()?;
+        self.calls.push(Call::outgoing(id, target, peer, request.clone()));
+        self.commands.push_back(Command::Accept { peer, offer, far });
+        Ok(())
+    }
+
+    fn restart_ice(
+        &mut self,
+        request: &RequestId,
+        id: &CallId,
+        offer: String,
+        limits: &Limits,
+    ) -> Result<(), FailReason> {
+        let call = self.position(id).map(|at| &mut self.calls[at]).ok_or(FailReason::NoSuchCall)?;
+        if offer.len() > limits.sdp_bytes {
+            return Err(FailReason::TooLarge);
+        }
+        if call.owed.is_some() {
+            return Err(FailReason::WrongState);
+        }
+        call.owed = Some(Owed::Restart(request.clone()));
+        let peer = call.peer;
+        self.commands.push_back(Command::RestartIce { peer, offer });
+        Ok(())
+    }
+
+    fn hang_up(&mut self, request: &RequestId, id: &CallId, now: Instant) -> Result<(), FailReason> {
+        let live = self.position(id);
+        if live.is_none() && !self.has_ended(id) {
+            return Err(FailReason::NoSuchCall);
+        }
+        self.respond(request, Outcome::Ok { sdp: None });
+        if let Some(at) = live {
+            self.end_call(at, EndReason::LocalHangUp, true, now);
+        }
+        Ok(())
+    }
+
+    /// The media plane answered an offer, or said why not.
+    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, String>) {
+        let Some(at) = self.calls.iter().position(|call| call.peer == peer) else { return };
+        let Some(owed) = self.calls[at].owed.take() else { return };
+        match (owed, answer) {
+            (Owed::Start(request), Ok(sdp)) => {
+                self.respond(&request, Outcome::Ok { sdp: Some(sdp) });
+                self.far_answered(at);
+            }
+            (Owed::Restart(request), Ok(sdp)) => self.respond(&request, Outcome::Ok { sdp: Some(sdp) }),
+            (Owed::Start(request), Err(why)) => {
+                self.calls.remove(at);
+                self.respond(&request, bad_sdp(why));
+            }
+            (Owed::Restart(request), Err(why)) => self.respond(&request, bad_sdp(why)),
+        }
+    }
+
+    /// Echo and tone answer at once.
+    fn far_answered(&mut self, at: usize) {
+        let call = &mut self.calls[at];
+        let call_id = call.id.clone();
+        if let Some(state) = call.answered() {
+            self.tell(Event::CallState { call_id, state });
+        }
+    }
+
+    /// The media plane tells of a peer.
+    pub fn handle_media(&mut self, peer: PeerId, change: MediaChange, now: Instant) {
+        let Some(at) = self.calls.iter().position(|call| call.peer == peer) else { return };
+        let lived = self.media_lives();
+        match self.calls[at].handle_media(change) {
+            Effect::None => {}
+            Effect::Media(media) => {
+                let call_id = self.calls[at].id.clone();
+                self.tell(Event::CallMedia { call_id, media });
+            }
+            Effect::Ended(reason) => self.end_call(at, reason, false, now),
+        }
+        if let State::Detached { until } = &mut self.state
+            && lived
+        {
+            // The grace counts from the last moment that media lived.
+            *until = now + GRACE;
+        }
+    }
+
+    /// Ends every call.
+    pub fn end_calls(&mut self, reason: EndReason, now: Instant) {
+        self.end_calls_where(reason, now, |_| true);
+    }
+
+    fn end_calls_where(&mut self, reason: EndReason, now: Instant, which: impl Fn(&Call) -> bool) {
+        while let Some(at) = self.calls.iter().position(&which) {
+            self.end_call(at, reason, true, now);
+        }
+    }
+
+    fn end_call(&mut self, at: usize, reason: EndReason, close_peer: bool, now: Instant) {
+        let call = self.calls.remove(at);
+        if close_peer {
+            self.commands.push_back(Command::ClosePeer(call.peer));
+        }
+        if let Some(Owed::Start(request) | Owed::Restart(request)) = call.owed {
+            self.respond(&request, Outcome::Failed { reason: FailReason::WrongState, detail: None });
+        }
+        if self.ended.len() == REMEMBERED_ENDS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((now, EndedCall { call_id: call.id.clone(), reason }));
+        self.tell(Event::CallEnded { call_id: call.id, reason });
+    }
+
+    /// Sends an event with the next number; a client that is not there gets it by its next snapshot.
+    pub fn tell(&mut self, event: Event) {
+        self.seq += 1;
+        let (epoch, seq) = (self.place.epoch.clone(), self.seq);
+        self.send(ServerMessage::Event { epoch, seq, event });
+    }
+
+    /// True if a fresh capsule is due; answer it with [`Session::give_capsule`].
+    #[must_use]
+    pub fn wants_capsule(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Attached(line) if line.capsule_due <= now)
+    }
+
+    /// Hands a fresh capsule to the client.
+    pub fn give_capsule(&mut self, capsule: String, now: Instant) {
+        if let State::Attached(line) = &mut self.state {
+            line.capsule_due = now + capsule::HALF_LIFE;
+            self.tell(Event::Capsule { capsule });
+        }
+    }
+
+    /// When it wants to be driven, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        match &self.state {
+            State::Reserved { until } => Some((*until, "unattached")),
+            State::Attached(line) => [
+                (line.next_ping, "heartbeat"),
+                (line.heard + SILENCE, "silence"),
+                (line.capsule_due, "capsule half-life"),
+            ]
+            .into_iter()
+            .min_by_key(|(at, _)| *at),
+            State::Detached { .. } if self.media_lives() => None,
+            State::Detached { until } => Some((*until, "grace")),
+            State::Closed => None,
+        }
+    }
+
+    /// Acts on what is due.
+    pub fn handle_timeout(&mut self, around: &Surroundings, now: Instant) {
+        match &self.state {
+            State::Reserved { until } if *until <= now => self.lapse("never attached", now),
+            State::Detached { until } if *until <= now && !self.media_lives() => self.lapse("not back in time", now),
+            State::Attached(line) if line.heard + SILENCE <= now => {
+                let socket = line.socket;
+                self.close_socket(socket, CloseCode::Timeout, "no answer to heartbeats");
+                self.detach(now);
+            }
+            State::Attached(line) if line.next_ping <= now => self.ping(around, now),
+            State::Reserved { .. } | State::Attached(_) | State::Detached { .. } | State::Closed => {}
+        }
+    }
+
+    fn lapse(&mut self, reason: &'static str, now: Instant) {
+        self.close(CloseCode::SessionGone, reason, EndReason::SessionEnded, now);
+    }
+
+    fn ping(&mut self, around: &Surroundings, now: Instant) {
+        let State::Attached(line) = &mut self.state else { return };
+        line.next_ping = now + HEARTBEAT;
+        self.heartbeat.nonce += 1;
+        self.heartbeat.sent = now;
+        let (nonce, reconnect_window_ms) = (self.heartbeat.nonce, around.reconnect_window_ms);
+        self.send(ServerMessage::Ping { nonce, reconnect_window_ms });
+    }
+
+    /// The process stood still for `gap`: no deadline of that time counts, and the client must prove that it is here.
+    pub fn handle_freeze(&mut self, gap: Duration, around: &Surroundings, now: Instant) {
+        match &mut self.state {
+            State::Reserved { until } | State::Detached { until } => *until += gap,
+            State::Attached(line) => {
+                line.heard = now;
+                line.capsule_due += gap;
+            }
+            State::Closed => {}
+        }
+        self.heartbeat.unproven = Some(self.heartbeat.nonce + 1);
+        self.ping(around, now);
+    }
+
+    /// The next thing to do; take all of them after every `handle_*`.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    fn media_lives(&self) -> bool {
+        self.calls.iter().any(Call::media_lives)
+    }
+
+    fn position(&self, id: &CallId) -> Option<usize> {
+        self.calls.iter().position(|call| call.id == *id)
+    }
+
+    fn has_ended(&self, id: &CallId) -> bool {
+        self.ended.iter().any(|(_, ended)| ended.call_id == *id)
+    }
+
+    fn snapshot(&self, around: &Surroundings) -> Snapshot {
+        Snapshot {
+            epoch: self.place.epoch.clone(),
+            seq: self.seq,
+            calls: self.calls.iter().map(Call::snapshot).collect(),
+            ended: self.ended.iter().map(|(_, ended)| ended.clone()).collect(),
+            services: around.services.clone(),
+        }
+    }
+
+    fn respond(&mut self, id: &RequestId, outcome: Outcome) {
+        self.answers.finish(id, &outcome);
+        self.send(ServerMessage::Response { id: id.clone(), outcome });
+    }
+
+    fn send(&mut self, message: ServerMessage) {
+        if let Some(socket) = self.socket() {
+            self.commands.push_back(Command::Send { socket, message: Box::new(message) });
+        }
+    }
+
+    fn close_socket(&mut self, socket: SocketId, code: CloseCode, reason: &'static str) {
+        self.commands.push_back(Command::Close { socket, code, reason });
+    }
+}
+
+fn bad_sdp(why: String) -> Outcome {
+    Outcome::Failed { reason: FailReason::BadSdp, detail: Some(why) }
+}
