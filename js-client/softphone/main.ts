@@ -4,7 +4,14 @@
  * For tests and the browser's console `window.holdfast` holds `client` (the GatewayClient, undefined before the first
  * sign-in), `call` (the current Call, undefined without one) and `story` (what the page shows).
  */
-import { type Call, type CallEvents, type CallOptions, type ClientEvents, GatewayClient, HoldfastError } from "../src/index.ts";
+import {
+  type Call,
+  type CallEvents,
+  type CallOptions,
+  type ClientEvents,
+  GatewayClient,
+  HoldfastError,
+} from "../src/index.ts";
 import { element, Page, showTokenField } from "./page.ts";
 import { Meter, Player } from "./sound.ts";
 import { type Action, begin, type Story, screen, type Told, tell } from "./story.ts";
@@ -22,9 +29,23 @@ const TICK_MS = 250;
 const WAY_KEY = "holdfast-softphone";
 
 const CLIENT_EVENTS: (keyof ClientEvents)[] = [
-  "statechange", "signedin", "signedout", "instancechange", "signalinglost", "signalingback", "retrying",
-  "serviceunavailable", "serviceavailable", "callsresynced", "ended", "redialed", "draining", "moved", "superseded",
-  "unauthorized", "gaveup",
+  "statechange",
+  "signedin",
+  "signedout",
+  "instancechange",
+  "signalinglost",
+  "signalingback",
+  "retrying",
+  "serviceunavailable",
+  "serviceavailable",
+  "callsresynced",
+  "ended",
+  "redialed",
+  "draining",
+  "moved",
+  "superseded",
+  "unauthorized",
+  "gaveup",
 ];
 const CALL_EVENTS: (keyof CallEvents)[] = ["statechange", "mediachange", "mutechange", "mediastalled", "mediaresumed"];
 

@@ -25,6 +25,8 @@ const ACTIONS: Record<Action, string> = {
   dismiss: "Close",
 };
 
+const INSECURE: Notice = { level: "warn", ...words.INSECURE, actions: [] };
+
 const SOUND: Notice = {
   level: "warn",
   title: "Your browser keeps the sound off",
@@ -77,7 +79,7 @@ export class Page {
   }
 
   #drawNotices(story: Story): void {
-    const list = [story.soundBlocked && SOUND, story.notice].filter((notice) => notice !== undefined && notice !== false);
+    const list = [story.insecure && INSECURE, story.soundBlocked && SOUND, story.notice].filter((notice) => !!notice);
     const wanted = JSON.stringify(list);
     if (wanted !== this.#notices) {
       this.#notices = wanted;
@@ -86,13 +88,26 @@ export class Page {
   }
 
   #box(notice: Notice): HTMLElement {
-    const box = make("section", { class: `notice ${notice.level}`, "data-testid": "notice" }, make("h2", {}, notice.title), make("p", {}, notice.text));
+    const box = make(
+      "section",
+      { class: `notice ${notice.level}`, "data-testid": "notice" },
+      make("h2", {}, notice.title),
+      make("p", {}, notice.text),
+    );
     const row = make("div", { class: "row" });
     for (const [index, action] of notice.actions.entries()) {
-      const kind = action === "dismiss" ? "link" : index === 0 ? "primary" : "";
-      const button = make("button", { type: "button", class: `btn small ${kind}`, "data-testid": action }, ACTIONS[action]);
+      const button = make(
+        "button",
+        { type: "button", class: index === 0 ? "btn small primary" : "btn small", "data-testid": action },
+        ACTIONS[action],
+      );
       button.addEventListener("click", () => this.act(action));
-      row.append(button);
+      if (action === "dismiss") {
+        button.className = "close";
+        box.append(button);
+      } else {
+        row.append(button);
+      }
     }
     if (notice.countdown) {
       row.append(make("span", { class: "count", "data-testid": "countdown", "aria-live": "off" }));
@@ -104,10 +119,12 @@ export class Page {
   }
 
   #drawServing(story: Story): void {
-    write(at("instance"), story.instance ?? "No instance yet");
+    const here = story.state === "signed-in" || story.state === "reconnecting";
+    write(at("instance"), (here && story.instance) || "Nobody yet");
     write(at("boot"), story.boot ? words.shortBoot(story.boot) : "");
-    at("boot-line").hidden = !story.boot;
-    at("who").hidden = story.state !== "signed-in" && story.state !== "reconnecting";
+    at("boot-line").hidden = !here || !story.boot;
+    at("serving").classList.toggle("away", story.state !== "signed-in");
+    at("who").hidden = !here;
     write(at("who-user"), story.user);
     if (story.boot && this.#boot && story.boot !== this.#boot) {
       restartAnimation(at("serving"), "fresh");
@@ -191,7 +208,10 @@ function logLine(line: Line): HTMLElement {
 function focusOn(name: string): void {
   const targets: Record<string, string> = { "sign-in": "user", dial: "dial-title", call: "call-title" };
   const target = document.getElementById(targets[name] ?? "");
-  if (target && (document.activeElement === document.body || document.activeElement === null || !isShown(document.activeElement))) {
+  if (
+    target &&
+    (document.activeElement === document.body || document.activeElement === null || !isShown(document.activeElement))
+  ) {
     target.tabIndex = target.tabIndex < 0 ? -1 : target.tabIndex;
     target.focus({ preventScroll: true });
   }

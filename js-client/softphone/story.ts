@@ -62,12 +62,14 @@ export interface CallStory {
   since: number | undefined;
 }
 
-/** What was lost, from the first sign of it until all is well again. */
+/** What was lost, from the first sign of it until its notice is closed. The library tells the parts in any order. */
 interface Loss {
   reason: LossKind;
   instance: string | undefined;
   /** How the call ended that was lost with it. */
   call: string | undefined;
+  /** How it came out; undefined while on the way back. */
+  outcome: string | undefined;
 }
 
 /** One line of the log. */
@@ -89,6 +91,8 @@ export interface Story {
   canCall: { allowed: boolean; reason?: string | undefined };
   notice: Notice | undefined;
   soundBlocked: boolean;
+  /** The browser gives no microphone to this address. */
+  insecure: boolean;
   signInError: string;
   needsToken: boolean;
   loss: Loss | undefined;
@@ -110,6 +114,7 @@ export function begin(): Story {
     canCall: { allowed: false },
     notice: undefined,
     soundBlocked: false,
+    insecure: false,
     signInError: "",
     needsToken: false,
     loss: undefined,
@@ -146,13 +151,13 @@ export function tell(story: Story, told: Told, at: number): Story {
       signedOut(next, say);
       break;
     case "signalinglost":
-      lose(next, told.detail.reason, story.instance, say);
+      lose(next, told.detail.reason, say);
       break;
     case "signalingback":
       signalingBack(next, told.detail, say);
       break;
     case "instancechange":
-      Object.assign(next, { instance: told.detail.instanceId, boot: told.detail.bootId });
+      instanceChange(next, told.detail, say);
       break;
     case "retrying":
       retrying(next, told.detail, at, say);
@@ -203,16 +208,21 @@ export function tell(story: Story, told: Told, at: number): Story {
       dialing(next, told, say);
       break;
     case "page.not-dialed":
-      next.notice = { level: "bad", title: "No call was made", text: words.refused(told.reason), actions: ["redial", "dismiss"] };
+      next.notice = {
+        level: "bad",
+        title: "No call was made",
+        text: words.refused(told.reason),
+        actions: ["redial", "dismiss"],
+      };
       break;
     case "page.sound":
       next.soundBlocked = told.blocked;
       break;
     case "page.insecure":
-      next.notice = { level: "warn", ...words.INSECURE, actions: [] };
+      next.insecure = true;
       break;
     case "page.dismissed":
-      next.notice = undefined;
+      Object.assign(next, { notice: undefined, loss: undefined });
       break;
     case "page.retry-at":
       next.retryAt = told.at;
@@ -226,56 +236,19 @@ export function tell(story: Story, told: Told, at: number): Story {
 type Say = (level: words.Level, text: string) => void;
 
 function signedIn(next: Story, detail: ClientEvents["signedin"], say: Say): void {
-  const first = !next.loss;
-  Object.assign(next, { user: detail.user, instance: detail.instanceId, boot: detail.bootId, retryAt: undefined, needsToken: false });
-  next.signInError = "";
-  const where = `You are signed in on ${detail.instanceId}`;
-  const text = first || !detail.gapMs ? `${where}.` : `${where} after ${words.duration(detail.gapMs)}.`;
+  const { user, instanceId, bootId, gapMs } = detail;
+  Object.assign(next, {
+    user,
+    instance: instanceId,
+    boot: bootId,
+    retryAt: undefined,
+    needsToken: false,
+    signInError: "",
+  });
+  const where = `You are signed in on ${instanceId}`;
+  const text = underway(next) && gapMs > 0 ? `${where} after ${words.duration(gapMs)}.` : `${where}.`;
   say("ok", text);
-  if (first) {
-    next.notice = next.notice?.title === words.INSECURE.title ? next.notice : undefined;
-  } else {
-    settle(next, text);
-  }
-}
-
-/** The end of a loss: the notice tells all of it, and what can be done now. */
-function settle(next: Story, outcome: string): void {
-  const loss = next.loss;
-  if (!loss) {
-    return;
-  }
-  next.notice = {
-    level: "ok",
-    title: "You are ready again",
-    text: [words.lost(loss.reason, loss.instance), loss.call, next.call && "Your call goes on.", outcome].filter(Boolean).join(" "),
-    actions: loss.call && next.last && !next.call ? ["redial", "dismiss"] : ["dismiss"],
-  };
-  next.loss = undefined;
-}
-
-function signedOut(next: Story, say: Say): void {
-  say("plain", "You signed out.");
-  Object.assign(next, { ...begin(), log: next.log, user: next.user, needsToken: next.needsToken });
-}
-
-/** The first sign of a loss; later and graver ones replace its reason. */
-function lose(next: Story, reason: LossKind, instance: string | undefined, say: Say): void {
-  const text = words.lost(reason, instance);
-  if (next.loss?.reason !== reason) {
-    say(reason === "instance-draining" ? "plain" : "warn", text);
-  }
-  next.loss = { instance, call: undefined, ...next.loss, reason };
-  underway(next);
-}
-
-function underway(next: Story): void {
-  const loss = next.loss;
-  if (!loss) {
-    return;
-  }
-  const parts = [words.lost(loss.reason, loss.instance), loss.call, next.call && "Your call goes on.", "Getting you back …"];
-  next.notice = { level: "warn", title: "One moment", text: parts.filter(Boolean).join(" "), actions: [] };
+  cameBack(next, text);
 }
 
 function signalingBack(next: Story, detail: ClientEvents["signalingback"], say: Say): void {
@@ -283,29 +256,93 @@ function signalingBack(next: Story, detail: ClientEvents["signalingback"], say: 
   if (detail.sameSession) {
     const text = `The connection is back after ${words.duration(detail.gapMs)}.`;
     say("ok", text);
-    settle(next, text);
+    cameBack(next, text);
   }
 }
+
+/** The end of a loss, or of a wait for an instance. */
+function cameBack(next: Story, outcome: string): void {
+  if (next.notice?.countdown) {
+    next.notice = undefined;
+  }
+  const loss = underway(next);
+  if (loss) {
+    next.loss = { ...loss, outcome };
+    tellLoss(next);
+  }
+}
+
+/** The loss that is not over yet. */
+function underway(next: Story): Loss | undefined {
+  return next.loss?.outcome === undefined ? next.loss : undefined;
+}
+
+function signedOut(next: Story, say: Say): void {
+  say("plain", "You signed out.");
+  const { log, user, insecure } = next;
+  Object.assign(next, { ...begin(), log, user, insecure });
+}
+
+/** The first sign of a loss. */
+function lose(next: Story, reason: LossKind, say: Say): void {
+  say("warn", words.lost(reason, next.instance));
+  next.loss = { instance: next.instance, call: undefined, outcome: undefined, ...underway(next), reason };
+  tellLoss(next);
+}
+
+/** Names the true reason, which is often known later than the first sign of the loss. */
+function instanceChange(next: Story, detail: ClientEvents["instancechange"], say: Say): void {
+  Object.assign(next, { instance: detail.instanceId, boot: detail.bootId });
+  if (next.loss) {
+    if (next.loss.reason !== detail.reason) {
+      say("warn", words.lost(detail.reason, detail.previousInstanceId));
+    }
+    next.loss = { ...next.loss, reason: detail.reason, instance: detail.previousInstanceId };
+    tellLoss(next);
+  }
+}
+
+/** Puts all that is known of the loss into one notice. */
+function tellLoss(next: Story): void {
+  const loss = next.loss;
+  if (!loss || (next.notice?.countdown && !loss.outcome)) {
+    return;
+  }
+  const goesOn = next.call && "Your call goes on.";
+  const parts = [words.lost(loss.reason, loss.instance), loss.call, goesOn, loss.outcome ?? "Getting you back …"];
+  const redial: Action[] = loss.call && next.last && !next.call ? ["redial"] : [];
+  next.notice = {
+    level: loss.outcome ? "ok" : "warn",
+    title: loss.outcome ? "You are ready again" : "One moment",
+    text: parts.filter(Boolean).join(" "),
+    actions: loss.outcome ? [...redial, "dismiss"] : [],
+  };
+}
+
+/** Short first pauses are part of an ordinary way back; nobody needs to hear of them. */
+const WORTH_TELLING_MS = 400;
 
 function retrying(next: Story, detail: ClientEvents["retrying"], at: number, say: Say): void {
   next.retryAt = at + detail.delayMs;
-  if (detail.attempt < 2 && detail.delayMs < 1000) {
+  if (!next.notice?.countdown && detail.delayMs < WORTH_TELLING_MS) {
     return;
   }
-  if (!next.notice?.countdown) {
-    say("warn", "No instance answers. This page keeps trying.");
+  const away = words.away(detail.reason);
+  if (next.notice?.title !== away.title) {
+    say("warn", `${away.title}. This page keeps trying.`);
   }
-  next.notice = unreachable([next.loss?.call, next.call && "Your call goes on as long as sound arrives."]);
-}
-
-function unreachable(more: (string | undefined)[]): Notice {
-  const text = ["This page keeps trying and is ready again as soon as one answers.", ...more].filter(Boolean).join(" ");
-  return { level: "warn", title: "No instance is up at the moment", text, actions: ["retry"], countdown: true };
+  next.notice = { level: "warn", ...waiting(next, away) };
 }
 
 function gaveUp(next: Story, error: HoldfastError, say: Say): void {
-  say("bad", `No instance answered for a long time. ${words.signInFailed(error.reason).text}`);
-  next.notice = { ...unreachable([next.loss?.call]), level: "bad" };
+  const away = words.away(error.reason);
+  say("bad", `${away.title}, for a long time now.`);
+  next.notice = { level: "bad", ...waiting(next, away) };
+}
+
+function waiting(next: Story, away: { title: string; text: string }): Omit<Notice, "level"> {
+  const call = next.call ? "Your call goes on as long as sound arrives." : next.loss?.call;
+  return { title: away.title, text: [call, away.text].filter(Boolean).join(" "), actions: ["retry"], countdown: true };
 }
 
 function draining(next: Story, deadlineMs: number, say: Say): void {
@@ -321,14 +358,24 @@ function moved(next: Story, detail: ClientEvents["moved"], say: Say): void {
   const text = `You were moved from ${detail.from} to ${detail.to} without a gap.`;
   say("ok", text);
   Object.assign(next, { instance: detail.to, loss: undefined, retryAt: undefined });
-  next.notice = { level: "ok", title: `Moved to ${detail.to}`, text: `Instance ${detail.from} is being taken out of service. ${text}`, actions: ["dismiss"] };
+  next.notice = {
+    level: "ok",
+    title: `Moved to ${detail.to}`,
+    text: `Instance ${detail.from} is being taken out of service. ${text}`,
+    actions: ["dismiss"],
+  };
 }
 
 function superseded(next: Story, say: Say): void {
   const text = "Another tab or window took this session over.";
   say("warn", text);
   Object.assign(next, { loss: undefined, retryAt: undefined, instance: undefined, boot: undefined });
-  next.notice = { level: "info", title: "You are signed in elsewhere", text: `${text} Only one can hold it at a time.`, actions: ["take-back"] };
+  next.notice = {
+    level: "info",
+    title: "You are signed in elsewhere",
+    text: `${text} Only one can hold it at a time.`,
+    actions: ["take-back"],
+  };
 }
 
 function failedSignIn(next: Story, reason: string, say: Say): void {
@@ -337,18 +384,32 @@ function failedSignIn(next: Story, reason: string, say: Say): void {
     return;
   }
   say("bad", failed.text);
-  Object.assign(next, { signInError: failed.text, needsToken: next.needsToken || failed.needsToken, notice: undefined, loss: undefined });
+  Object.assign(next, {
+    signInError: failed.text,
+    needsToken: next.needsToken || failed.needsToken,
+    notice: undefined,
+    loss: undefined,
+  });
 }
 
 function dialing(next: Story, told: { target: string; video: boolean }, say: Say): void {
   const { target, video } = told;
   say("plain", `Calling ${words.targetName(target)}${video ? " with video" : ""}.`);
   next.last = { target, video };
-  next.call = { target, video, state: "connecting", media: "connecting", muted: false, preserved: false, since: undefined };
-  next.notice = undefined;
-  next.soundBlocked = false;
+  next.call = {
+    target,
+    video,
+    state: "connecting",
+    media: "connecting",
+    muted: false,
+    preserved: false,
+    since: undefined,
+  };
+  Object.assign(next, { notice: undefined, loss: undefined, soundBlocked: false });
 }
 
+/** Codes of errors of microphone and camera start here. */
+const MEDIA_ERRORS = 300;
 const OF_THE_LOSS = new Set(["instance-lost", "media-lost"]);
 
 function callEnded(next: Story, end: CallEnded, say: Say): void {
@@ -356,20 +417,36 @@ function callEnded(next: Story, end: CallEnded, say: Say): void {
   const video = next.call?.video ?? false;
   next.call = undefined;
   next.soundBlocked = false;
-  say(words.endLevel(end.reason), text);
-  if (end.error && "code" in end.error && end.error.code >= 300) {
-    next.notice = mediaNotice(end.error, video);
+  const device = end.error && end.error.code >= MEDIA_ERRORS ? mediaNotice(end.error, video) : undefined;
+  say(words.endLevel(end.reason), device ? `No call was made: ${device.title.toLowerCase()}.` : text);
+  if (device) {
+    next.notice = device;
   } else if (OF_THE_LOSS.has(end.reason)) {
-    next.loss = { instance: next.instance, reason: "instance-lost", ...next.loss, call: text };
-    underway(next);
+    const reason = end.reason === "media-lost" ? "media-lost" : "instance-lost";
+    next.loss = {
+      instance: next.instance,
+      outcome: undefined,
+      ...(next.loss ?? { reason }),
+      call: words.ended({ reason: "instance-lost" }),
+    };
+    tellLoss(next);
   } else if (words.endLevel(end.reason) === "bad") {
-    next.notice = { level: "bad", title: "The call ended", text, actions: next.last ? ["redial", "dismiss"] : ["dismiss"] };
+    next.notice = {
+      level: "bad",
+      title: "The call ended",
+      text,
+      actions: next.last ? ["redial", "dismiss"] : ["dismiss"],
+    };
   }
 }
 
 function mediaNotice(error: HoldfastError, video: boolean): Notice {
   const actions: Action[] = ["redial", video ? "without-video" : "listen-only", "dismiss"];
-  return { level: "bad", ...words.mediaProblem(error, video), actions: error.reason === "insecure-origin" ? actions.slice(1) : actions };
+  return {
+    level: "bad",
+    ...words.mediaProblem(error, video),
+    actions: error.reason === "insecure-origin" ? actions.slice(1) : actions,
+  };
 }
 
 function service(available: boolean, detail: { service: string }, say: Say): void {
@@ -378,7 +455,12 @@ function service(available: boolean, detail: { service: string }, say: Say): voi
   }
 }
 
-function onCall(next: Story, told: Wrapped<CallEvents, "call."> | { type: "page.control"; preserved: boolean }, at: number, say: Say): void {
+function onCall(
+  next: Story,
+  told: Wrapped<CallEvents, "call."> | { type: "page.control"; preserved: boolean },
+  at: number,
+  say: Say,
+): void {
   if (!next.call) {
     return;
   }

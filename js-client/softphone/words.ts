@@ -107,13 +107,19 @@ export function signInFailed(reason: string): { text: string; needsToken: boolea
     "token-failed": "An access token is needed to sign in.",
     forbidden: "This service does not allow sign-ins from this address. Its operator can add it with --allowed-origin.",
     rejected: "The service did not accept this name. Try another one.",
-    unreachable: "The service can not be reached.",
-    unavailable: "No instance is free at the moment.",
   };
   return {
     text: words[reason] ?? "Signing in did not work.",
     needsToken: reason === "unauthorized" || reason === "token-failed",
   };
+}
+
+/** Nothing serves at the moment: said while the page keeps trying. */
+export function away(reason: string): { title: string; text: string } {
+  const keeps = "This page keeps trying and is ready again by itself.";
+  return reason === "unreachable"
+    ? { title: "The service can not be reached", text: `Check whether this device is online. ${keeps}` }
+    : { title: "No instance is up at the moment", text: keeps };
 }
 
 /** What a person can do when microphone or camera can't be used. */

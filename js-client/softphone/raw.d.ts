@@ -1,0 +1,5 @@
+/** Files read as text, in tests. */
+declare module "*?raw" {
+  const text: string;
+  export default text;
+}

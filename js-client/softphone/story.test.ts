@@ -1,0 +1,243 @@
+import { describe, expect, test } from "vitest";
+import { CallError, type ClientEvents, MediaError, type SessionInfo, SignInError } from "../src/index.ts";
+import { begin, MAX_LOG_LINES, type Story, screen, type Told, tell } from "./story.ts";
+
+const T0 = 1_000_000;
+
+function session(instanceId: string): SessionInfo {
+  return { user: "ada", sessionId: "s", instanceId, bootId: `boot-of-${instanceId}`, url: "https://phone.example" };
+}
+
+function signedIn(instanceId: string, gapMs = 0): Told[] {
+  return [
+    { type: "statechange", detail: { state: "signed-in", previous: "signing-in" } },
+    { type: "signedin", detail: { ...session(instanceId), recovering: false, gapMs } },
+  ];
+}
+
+const inCall: Told[] = [
+  { type: "page.dialing", target: "echo", video: false },
+  { type: "call.statechange", detail: { state: "active", previous: "connecting" } },
+  { type: "call.mediachange", detail: { media: "flowing", previous: "connecting" } },
+];
+
+const lost: Told[] = [
+  { type: "statechange", detail: { state: "reconnecting", previous: "signed-in" } },
+  { type: "signalinglost", detail: { reason: "instance-lost" } },
+];
+
+function ended(reason: ClientEvents["ended"]["reason"], error?: ClientEvents["ended"]["error"]): Told {
+  return { type: "ended", detail: { callId: "c1", reason, ...(error && { error }) } };
+}
+
+function told(...events: Told[]): Story {
+  return events.reduce((story, event, index) => tell(story, event, T0 + index), begin());
+}
+
+const lines = (story: Story) => story.log.map((line) => line.text);
+
+describe("an instance is lost", () => {
+  const change: Told = {
+    type: "instancechange",
+    detail: { ...session("gw-3"), previousInstanceId: "gw-2", reason: "instance-lost" },
+  };
+  const sentence = "Instance gw-2 was lost. Your call ended. You are signed in on gw-3 after 61 ms.";
+
+  test("in a call: the page says it all and offers to call again", () => {
+    const story = told(...signedIn("gw-2"), ...inCall, ...lost, ended("instance-lost"), ...signedIn("gw-3", 61));
+    expect(story.notice).toMatchObject({ level: "ok", text: sentence, actions: ["redial", "dismiss"] });
+    expect(story.instance).toBe("gw-3");
+    expect(screen(story)).toBe("dial");
+  });
+
+  test("the same is said in whatever order the parts are told", () => {
+    const [down, lose] = lost as [Told, Told];
+    const back = signedIn("gw-3", 61);
+    for (const parts of [
+      [lose, ended("instance-lost"), change, ...back],
+      [ended("instance-lost"), lose, ...back, change],
+      [lose, ...back, ended("instance-lost"), change],
+    ]) {
+      const story = told(...signedIn("gw-2"), ...inCall, down, ...parts);
+      expect(story.notice?.text).toBe(sentence);
+    }
+  });
+
+  test("idle: no word of a call, nothing to redial", () => {
+    const story = told(...signedIn("gw-2"), ...lost, ...signedIn("gw-3", 61));
+    expect(story.notice?.text).toBe("Instance gw-2 was lost. You are signed in on gw-3 after 61 ms.");
+    expect(story.notice?.actions).toEqual(["dismiss"]);
+  });
+
+  test("first taken for a lost connection, the notice names the true reason in the end", () => {
+    const unsure: Told = { type: "signalinglost", detail: { reason: "signaling-lost" } };
+    const story = told(...signedIn("gw-2"), unsure, ...signedIn("gw-3", 61), change);
+    expect(story.notice?.text).toBe("Instance gw-2 was lost. You are signed in on gw-3 after 61 ms.");
+  });
+
+  test("a second loss is told on its own", () => {
+    const first = [...signedIn("gw-2"), ...inCall, ...lost, ended("instance-lost"), ...signedIn("gw-3", 61)];
+    const story = told(...first, ...lost, ...signedIn("gw-1", 70));
+    expect(story.notice?.text).toBe("Instance gw-3 was lost. You are signed in on gw-1 after 70 ms.");
+  });
+
+  test("closing the notice ends the matter", () => {
+    const story = told(...signedIn("gw-2"), ...lost, ...signedIn("gw-3", 61), { type: "page.dismissed" }, change);
+    expect(story.notice).toBeUndefined();
+  });
+});
+
+test("signalling alone is lost: the call is shown on and said to go on", () => {
+  const story = told(
+    ...signedIn("gw-2"),
+    ...inCall,
+    { type: "signalinglost", detail: { reason: "signaling-lost" } },
+    { type: "page.control", preserved: true },
+  );
+  expect(screen(story)).toBe("call");
+  expect(story.call?.preserved).toBe(true);
+  expect(story.notice?.text).toContain("Your call goes on.");
+  const back = tell(story, { type: "signalingback", detail: { gapMs: 120, sameSession: true } }, T0 + 99);
+  expect(back.notice?.text).toBe(
+    "The connection to gw-2 was lost. Your call goes on. The connection is back after 120 ms.",
+  );
+});
+
+test("media lost: the way back is told under that name", () => {
+  const story = told(...signedIn("gw-2"), ...inCall, ended("media-lost"), ...signedIn("gw-3"));
+  expect(story.notice?.text).toBe("Sound from gw-2 stopped arriving. Your call ended. You are signed in on gw-3.");
+});
+
+describe("no instance is up", () => {
+  const retry = (attempt: number, delayMs: number): Told => ({
+    type: "retrying",
+    detail: { attempt, delayMs, reason: "unavailable" },
+  });
+
+  test("short first pauses are nobody's business", () => {
+    expect(told(...signedIn("gw-1"), ...lost, retry(2, 80)).notice?.countdown).toBeUndefined();
+  });
+
+  test("a longer wait shows a countdown and a button, and is logged once", () => {
+    const story = told(...signedIn("gw-1"), ...lost, retry(4, 900), retry(5, 200), retry(6, 2000));
+    expect(story.notice).toMatchObject({ countdown: true, actions: ["retry"] });
+    expect(story.retryAt).toBe(story.log.length > 0 ? T0 + 6 + 2000 : 0);
+    expect(lines(story).filter((text) => text.startsWith("No instance"))).toHaveLength(1);
+  });
+
+  test("the return replaces it by what happened", () => {
+    const story = told(...signedIn("gw-1"), ...lost, retry(4, 900), ...signedIn("gw-1", 5300));
+    expect(story.notice?.text).toBe("Instance gw-1 was lost. You are signed in on gw-1 after 5.3 s.");
+    expect(story.retryAt).toBeUndefined();
+  });
+
+  test("before the first sign-in it goes without a trace when one is there", () => {
+    expect(told(retry(4, 900), ...signedIn("gw-1")).notice).toBeUndefined();
+  });
+
+  test("given up: still a countdown and a button", () => {
+    const story = told(
+      ...signedIn("gw-1"),
+      ...lost,
+      { type: "statechange", detail: { state: "gave-up", previous: "reconnecting" } },
+      { type: "gaveup", detail: { error: SignInError.unavailable() } },
+    );
+    expect(story.notice).toMatchObject({ level: "bad", countdown: true, actions: ["retry"] });
+    expect(screen(story)).toBe("none");
+  });
+});
+
+describe("a call that never was", () => {
+  test.each([
+    ["NotAllowedError", "The microphone is blocked"],
+    ["NotFoundError", "No microphone was found"],
+    ["NotReadableError", "The microphone is in use"],
+  ])("%s says what to do and offers to listen only", (name, title) => {
+    const error = MediaError.from(new DOMException("", name));
+    const story = told(
+      ...signedIn("gw-1"),
+      { type: "page.dialing", target: "echo", video: false },
+      ended("failed", error),
+    );
+    expect(story.notice).toMatchObject({ title, actions: ["redial", "listen-only", "dismiss"] });
+    expect(story.call).toBeUndefined();
+  });
+
+  test("an insecure origin does not offer to try the same again", () => {
+    const story = told(
+      ...signedIn("gw-1"),
+      { type: "page.dialing", target: "echo", video: false },
+      ended("failed", MediaError.insecureOrigin()),
+    );
+    expect(story.notice?.actions).toEqual(["listen-only", "dismiss"]);
+  });
+
+  test("a refusal is told in words", () => {
+    const story = told(...signedIn("gw-1"), ...inCall, ended("failed", CallError.failed("bad-target")));
+    expect(story.notice?.text).toBe("There is nobody by that name.");
+  });
+});
+
+test("hanging up leaves no notice", () => {
+  const story = told(...signedIn("gw-1"), ...inCall, ended("local-hang-up"));
+  expect(story.notice).toBeUndefined();
+  expect(lines(story).at(-1)).toBe("You hung up.");
+});
+
+test("a reload keeps the notice about its lost call through the sign-in", () => {
+  const story = told(ended("page-reloaded"), ...signedIn("gw-1"));
+  expect(story.notice?.text).toBe("The page was reloaded. Your call ended.");
+});
+
+test("the stopwatch starts once, when the far side answers", () => {
+  const story = told(...signedIn("gw-1"), ...inCall, {
+    type: "call.statechange",
+    detail: { state: "active", previous: "held" },
+  });
+  expect(story.call?.since).toBe(T0 + 3);
+});
+
+test("superseded: nothing but a way to take it back", () => {
+  const story = told(
+    ...signedIn("gw-1"),
+    { type: "statechange", detail: { state: "superseded", previous: "signed-in" } },
+    { type: "superseded", detail: {} },
+  );
+  expect(screen(story)).toBe("none");
+  expect(story.notice?.actions).toEqual(["take-back"]);
+});
+
+test("credentials refused: the sign-in panel asks for a token, and the log says it once", () => {
+  const story = told(
+    { type: "page.signing-in", user: "ada" },
+    { type: "statechange", detail: { state: "unauthorized", previous: "signing-in" } },
+    { type: "unauthorized", detail: { error: SignInError.unauthorized() } },
+    { type: "page.sign-in-failed", reason: "unauthorized" },
+  );
+  expect(screen(story)).toBe("sign-in");
+  expect(story.needsToken).toBe(true);
+  expect(story.log).toHaveLength(1);
+});
+
+test("a drain in a call tells how long it may go on; a move tells that nothing was lost", () => {
+  const draining: Told = { type: "draining", detail: { deadlineMs: 600_000 } };
+  expect(told(...signedIn("gw-1"), ...inCall, draining).notice?.text).toContain("up to 10 min");
+  const story = told(
+    ...signedIn("gw-1"),
+    draining,
+    { type: "moved", detail: { from: "gw-1", to: "gw-2" } },
+    ...signedIn("gw-2"),
+  );
+  expect(story.notice).toMatchObject({ level: "ok", title: "Moved to gw-2" });
+});
+
+test("signing out forgets everything but the name and the log", () => {
+  const story = told(...signedIn("gw-1"), { type: "signedout", detail: {} });
+  expect(story).toMatchObject({ user: "ada", instance: undefined, notice: undefined });
+  expect(lines(story)).toEqual(["You are signed in on gw-1.", "You signed out."]);
+});
+
+test("the log is bounded", () => {
+  const many = Array.from({ length: MAX_LOG_LINES + 50 }, (): Told => ({ type: "signedout", detail: {} }));
+  expect(told(...many).log).toHaveLength(MAX_LOG_LINES);
+});
