@@ -128,22 +128,26 @@ impl Body for AnswerBody {
 
 impl Passed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let is_end = match &frame {
-            None => true,
-            Some(Ok(_)) => self.body.is_end_stream(),
-            Some(Err(_)) => return Poll::Ready(Some(Err(self.broken(frame)))),
-        };
-        Poll::Ready(if is_end { self.end(frame) } else { frame.map(|frame| frame.map_err(BrokenOff::from)) })
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
+        Poll::Ready(match frame {
+            Some(frame) => {
+                if self.body.is_end_stream() {
+                    self.end();
+                }
+                Some(Ok(frame))
+            }
+            // hyper shows a connection that was dropped within a body without a length as the body's end.
+            None if self.lease.as_ref().is_some_and(|(connection, _)| connection.is_cut()) => Some(Err(BrokenOff::Down)),
+            None => {
+                self.end();
+                None
+            }
+        })
     }
 
-    /// hyper shows a connection that was dropped within a body without a length as the body's end.
-    fn end(&mut self, frame: Option<hyper::Result<Frame<Bytes>>>) -> Option<Result<Frame<Bytes>, BrokenOff>> {
-        match self.lease.take() {
-            Some((connection, _)) if frame.is_none() && connection.is_cut() => return Some(Err(BrokenOff::Down)),
-            Some((connection, upstream)) => upstream.give_back(connection),
-            None => {}
+    fn end(&mut self) {
+        if let Some((connection, upstream)) = self.lease.take() {
+            upstream.give_back(connection);
         }
-        frame.map(|frame| frame.map_err(BrokenOff::from))
     }
 }

@@ -1,6 +1,11 @@
 //! A client's connection, plain or TLS, with every byte read from it shown to the [`HeadGuard`] first.
 
-use super::head::HeadGuard;
+use super::{
+    head::{HeadGuard, RawFault},
+    request::address_value,
+    tunnel::Pending,
+};
+use http::HeaderValue;
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -25,26 +30,36 @@ pub(crate) enum ClientStream {
 
 /// What the connection's reader, its requests and its watchdog share.
 pub(crate) struct ClientState {
-    /// The address that connected, or that a trusted proxy connected for.
+    /// The address that connected.
     pub(crate) peer: IpAddr,
+    /// The same as a field value.
+    pub(crate) peer_value: HeaderValue,
     pub(crate) guard: RefCell<HeadGuard>,
-    /// Requests handed to the service.
-    pub(crate) requests: Cell<u64>,
-    /// True while a request is being answered.
-    pub(crate) is_busy: Cell<bool>,
     /// Grows with every byte in either direction; wraps.
     pub(crate) moved: Cell<u64>,
+    /// What the connection becomes after a 101.
+    pub(crate) tunnel: RefCell<Option<Pending>>,
+    /// Requests handed to the service.
+    requests: Cell<u64>,
 }
 
 impl ClientState {
     pub(crate) fn new(peer: IpAddr) -> Self {
         Self {
             peer,
+            peer_value: address_value(peer),
             guard: RefCell::default(),
-            requests: Cell::new(0),
-            is_busy: Cell::new(false),
             moved: Cell::new(0),
+            tunnel: RefCell::default(),
+            requests: Cell::new(0),
         }
+    }
+
+    /// Counts a request that begins to be answered, and says what was wrong with its bytes. hyper hands over each head once
+    /// and in order, so counting tells which head it was.
+    pub(crate) fn next_request(&self) -> Option<RawFault> {
+        self.requests.set(self.requests.get() + 1);
+        self.guard.borrow().fault_of(self.requests.get())
     }
 
     fn count(&self, bytes: usize) {

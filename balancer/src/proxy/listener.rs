@@ -3,7 +3,7 @@
 use super::{
     client_io::{ClientIo, ClientState, ClientStream},
     quota::{Place, Quota},
-    serve::{Request, Worker},
+    serve::{Worker, answer},
 };
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -62,8 +62,8 @@ async fn connection(stream: TcpStream, peer: IpAddr, worker: Rc<Worker>, place: 
 async fn serve(stream: ClientStream, state: Rc<ClientState>, worker: Rc<Worker>, place: Place) {
     let io = TokioIo::new(ClientIo::new(stream, Rc::clone(&state)));
     let service = service_fn(|request| {
-        let request = Request::new(Rc::clone(&worker), Rc::clone(&state), request);
-        async { Ok::<_, Infallible>(request.answer().await) }
+        let answer = answer(Rc::clone(&worker), Rc::clone(&state), request);
+        async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -77,9 +77,10 @@ async fn serve(stream: ClientStream, state: Rc<ClientState>, worker: Rc<Worker>,
     let Ok(parts) = done else { return };
     let stream = parts.io.into_inner().into_stream();
     match state.tunnel.take() {
-        Some(tunnel) => tokio::task::spawn_local(tunnel.begin(stream, parts.read_buf, place)),
-        None => return linger(stream).await,
-    };
+        // In a task of its own: this one is as large as a request needs it.
+        Some(tunnel) => drop(tokio::task::spawn_local(tunnel.run(stream, parts.read_buf, place))),
+        None => linger(stream).await,
+    }
 }
 
 /// Resolves when the client is too slow or silent.

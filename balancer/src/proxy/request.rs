@@ -4,6 +4,7 @@
 //! §7.6; RFC 9110 §7.6.1), strips hop-by-hop fields, then everything that only the balancer may say.
 
 use super::head::RawFault;
+use balancer_core::Run;
 use gateway_protocol::{ProblemType, header as own};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request::Parts, uri::PathAndQuery};
 use std::net::IpAddr;
@@ -181,7 +182,18 @@ pub(crate) fn address_value(address: IpAddr) -> HeaderValue {
     HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// The instance and boot id that `holdfast-avoid` names.
-pub(crate) fn avoided(headers: &HeaderMap) -> Option<(&str, &str)> {
-    headers.get(own::AVOID)?.to_str().ok()?.split_once('.')
+/// The run that `holdfast-avoid` names.
+pub(crate) fn avoided(headers: &HeaderMap) -> Option<Run> {
+    headers.get(own::AVOID)?.to_str().ok()?.parse().ok()
+}
+
+/// True if a proxy in front was spoken to over TLS.
+pub(crate) fn is_forwarded_https(headers: &HeaderMap) -> bool {
+    headers.get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+/// The balancer's own half of an upgrade, which is hop-by-hop.
+pub(crate) fn ask_for_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }

@@ -51,11 +51,10 @@ impl Tls {
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let wrong = |path: &Path| move |error| TlsError::File(path.to_owned(), error);
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
-        .map_err(wrong(certificate))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(wrong(key))?;
+        .map_err(|error| TlsError::File(certificate.to_owned(), error))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File(key.to_owned(), error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

@@ -7,17 +7,26 @@
 use super::{
     client_io::ClientStream,
     frame::{FrameFollower, close_frame},
+    quota::Place,
+    serve::Worker,
+    upstream::{Switched, Upstream},
 };
+use balancer_core::Loss;
+use bytes::Bytes;
+use gateway_protocol::CloseCode;
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
     time::timeout,
 };
 
@@ -25,9 +34,60 @@ use tokio::{
 const BUFFER: usize = 16 * 1024;
 /// How long a browser has to take the last bytes and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long an instance that closed a tunnel without a word may take to prove that it lives.
+const PROOF: Duration = Duration::from_millis(150);
 
 thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+}
+
+/// A tunnel that begins when the 101 is sent.
+pub(crate) struct Pending {
+    switched: oneshot::Receiver<Switched>,
+    upstream: Rc<Upstream>,
+    worker: Rc<Worker>,
+}
+
+impl Pending {
+    pub(crate) fn new(switched: oneshot::Receiver<Switched>, upstream: Rc<Upstream>, worker: Rc<Worker>) -> Self {
+        Self { switched, upstream, worker }
+    }
+
+    /// Runs the tunnel to its end. `early` is what the browser sent behind its request.
+    pub(crate) async fn run(self, browser: ClientStream, early: Bytes, place: Place) {
+        let Ok((instance, behind)) = self.switched.await else { return };
+        let mut tunnel = Tunnel::new((browser, &early), (instance, &behind));
+        drop((early, behind));
+        let mut down = self.upstream.down.clone();
+        let loss = match tunnel.run(pin!(down.wait())).await {
+            Err(loss) => Some(loss),
+            Ok(Ended::ByInstance) if !tunnel.is_closed() => proof_of_loss(&self.upstream, &self.worker).await,
+            Ok(Ended::ByInstance | Ended::ByBrowser) => None,
+        };
+        match loss {
+            Some(loss) => tunnel.tell(CloseCode::InstanceLost.into(), loss.label()).await,
+            None => tunnel.close().await,
+        }
+        drop(place);
+    }
+}
+
+/// Whether an instance that closed a tunnel without a close frame is lost: it refuses, or is declared down meanwhile.
+async fn proof_of_loss(upstream: &Upstream, worker: &Worker) -> Option<Loss> {
+    let endpoint = upstream.instance.endpoint;
+    worker.shared.doubt(endpoint);
+    let mut down = upstream.down.clone();
+    let refused = async {
+        match TcpStream::connect(endpoint.http).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Loss::Gone,
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        loss = down.wait() => Some(loss),
+        loss = refused => Some(loss),
+        () = tokio::time::sleep(PROOF) => None,
+    }
 }
 
 /// Bytes on their way in one direction.

@@ -3,7 +3,7 @@
 //! Each connection is driven by a task that ends at once when the instance is declared down; so every request in flight and
 //! every half-received answer breaks off in that moment, and none of them needs to watch the signal itself.
 
-use crate::{clock::Clock, down::Down};
+use crate::state::{Clock, Down};
 use balancer_core::{Instance, Traffic, retry::Failure};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Rc<Driver>,
     idle_since: balancer_core::Time,
+    /// Resolves to the socket after a 101, if one was asked for.
+    pub(crate) switched: Option<oneshot::Receiver<Switched>>,
 }
 
 /// What a connection and the task that drives it share.
@@ -82,12 +84,21 @@ impl Upstream {
         Self { instance, down, clock, idle: RefCell::default() }
     }
 
+    /// True if nothing should be sent there any more.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.now().is_some()
+    }
+
     fn address(&self) -> SocketAddr {
         self.instance.endpoint.http
     }
 
     /// Sends `request` and waits for the head of its answer.
-    pub(crate) async fn exchange(&self, mut request: Outgoing) -> Result<(Response<Incoming>, Connection), Failed> {
+    pub(crate) async fn exchange(
+        self: Rc<Self>,
+        mut request: Outgoing,
+        is_upgrade: bool,
+    ) -> Result<(Response<Incoming>, Connection), Failed> {
         loop {
             let (mut connection, is_reused) = match self.pooled().await {
                 Some(connection) => (connection, true),
@@ -96,11 +107,14 @@ impl Upstream {
                     Err(error) => return Err(Failed::unsent(request, &error)),
                 },
             };
+            if is_upgrade {
+                connection.expect_switch();
+            }
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(mut error) => match error.take_message() {
                     // Closed by the instance while it lay in the pool; the next one may be whole.
-                    Some(unsent) if is_reused && !self.down.is_down() => request = unsent,
+                    Some(unsent) if is_reused && !self.is_down() => request = unsent,
                     Some(unsent) => return Err(Failed::handed_back(unsent)),
                     None => return Err(Failed::unanswered()),
                 },
@@ -119,9 +133,10 @@ impl Upstream {
     }
 
     async fn connect(&self) -> io::Result<Connection> {
+        let mut down = self.down.clone();
         let connected = tokio::select! {
             connected = timeout(CONNECT_LIMIT, TcpStream::connect(self.address())) => connected,
-            _ = self.down.lost() => return Err(io::ErrorKind::NotConnected.into()),
+            _ = down.wait() => return Err(io::ErrorKind::NotConnected.into()),
         };
         let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
@@ -133,13 +148,13 @@ impl Upstream {
             .map_err(io::Error::other)?;
         let driver = Rc::new(Driver::default());
         tokio::task::spawn_local(drive(connection, Rc::clone(&driver), self.down.clone()));
-        Ok(Connection { sender, driver, idle_since: self.clock.now() })
+        Ok(Connection { sender, driver, idle_since: self.clock.now(), switched: None })
     }
 
     /// Takes back a connection whose answer was read to its end.
     pub(crate) fn give_back(&self, mut connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if !connection.sender.is_closed() && idle.len() < MAX_IDLE && !self.down.is_down() {
+        if !connection.sender.is_closed() && idle.len() < MAX_IDLE && !self.is_down() {
             connection.idle_since = self.clock.now();
             idle.push(connection);
         }
@@ -160,11 +175,11 @@ impl Connection {
         self.driver.is_cut.get()
     }
 
-    /// Resolves to the socket, after a 101 was answered.
-    pub(crate) fn switched(&self) -> oneshot::Receiver<Switched> {
+    /// Before the request is sent: the driver may be done before its answer is looked at.
+    fn expect_switch(&mut self) {
         let (sender, receiver) = oneshot::channel();
         *self.driver.upgrade.borrow_mut() = Some(sender);
-        receiver
+        self.switched = Some(receiver);
     }
 }
 
@@ -186,11 +201,11 @@ impl Failed {
 async fn drive(
     connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>,
     driver: Rc<Driver>,
-    down: Down,
+    mut down: Down,
 ) {
     let done = tokio::select! {
         done = connection.without_shutdown() => done,
-        _ = down.lost() => return driver.is_cut.set(true),
+        _ = down.wait() => return driver.is_cut.set(true),
     };
     if let (Ok(parts), Some(waiting)) = (done, driver.upgrade.take()) {
         let _ = waiting.send((parts.io.into_inner(), parts.read_buf));

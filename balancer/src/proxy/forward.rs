@@ -1,0 +1,331 @@
+//! Brings one request to an instance: the one that its pin names, or, in the same request, another one. Every decision on the
+//! way is [`balancer_core`]'s.
+
+use super::{
+    answer,
+    body::AnswerBody,
+    client_io::ClientState,
+    cookies::{self, Pins, Received},
+    request::Wish,
+    serve::Worker,
+    tunnel::Pending,
+    upstream::{Connection, Failed, Outgoing, Upstream},
+    watch,
+};
+use crate::state::Clock;
+use balancer_core::{
+    Run,
+    admission::{self, Entry},
+    pick::{self, Avoid},
+    pin::PinId,
+    retry::{self, Failure, Next, Repeat},
+    route::{self, Ask, Change, Kind, NoRoute, Reason, Told, Tried},
+};
+use bytes::Bytes;
+use gateway_protocol::{Problem, ProblemType, header as own, problem::PROBLEM_JSON};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use std::{rc::Rc, sync::PoisonError};
+
+const SESSIONS: &str = "/v1/sessions";
+/// Longest problem that is read to learn its type.
+const MAX_PROBLEM: u64 = 4 * 1024;
+
+/// A checked request on its way.
+pub(crate) struct Forward {
+    worker: Rc<Worker>,
+    client: Rc<ClientState>,
+    head: Parts,
+    body: Bytes,
+    wish: Wish,
+    kind: Kind,
+    repeat: Repeat,
+    cookies: Received,
+    avoid: Option<Run>,
+    is_secure: bool,
+}
+
+/// How a request's way ended, other than with an answer to pass on.
+enum Fruitless {
+    /// The try failed, and left the request behind if it was not sent.
+    Failed(Failed),
+    /// The instance promised that nothing happened.
+    Promise(Reason),
+}
+
+/// An answer, its connection, and who gave it.
+pub(crate) type Answered = (Response<Incoming>, Connection);
+
+impl Forward {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one checked request, each used once")]
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        client: Rc<ClientState>,
+        mut head: Parts,
+        body: Bytes,
+        wish: Wish,
+        cookies: Received,
+        avoid: Option<Run>,
+        is_secure: bool,
+    ) -> Self {
+        head.extensions.clear();
+        let has_key = head.headers.contains_key(own::IDEMPOTENCY_KEY) && body.len() <= retry::MAX_KEPT_BODY_BYTES;
+        let repeat = Repeat::of(head.method.as_str(), !body.is_empty(), has_key);
+        let kind = kind(&head);
+        Self { worker, client, head, body, wish, kind, repeat, cookies, avoid, is_secure }
+    }
+
+    /// The answer.
+    pub(crate) async fn run(self) -> Response<AnswerBody> {
+        self.worker.budget.borrow_mut().earn();
+        let Pins { browser, session, errors: _ } = self.cookies.pins(&self.worker.rules.keys, self.is_secure);
+        let avoid = Avoid { tried: Vec::new(), unwanted: self.avoid.clone() };
+        let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
+        if self.kind == Kind::SignIn
+            && let Err(refused) = self.admit(&mut ask).await
+        {
+            return refused;
+        }
+        self.try_all(&mut ask).await
+    }
+
+    /// Holds a sign-in back until its turn.
+    async fn admit(&self, ask: &mut Ask<'_>) -> Result<(), Response<AnswerBody>> {
+        let entry = {
+            let mut admission = self.worker.rules.admission.lock().unwrap_or_else(PoisonError::into_inner);
+            let (view, now) = (self.worker.shared.view(), self.worker.shared.clock.now());
+            admission.handle_sign_in(now, ask.browser_pin.as_ref(), &view.snapshot, &mut self.worker.random())
+        };
+        match entry {
+            Entry::Enter { wait, pin_counts } => {
+                ask.browser_pin = ask.browser_pin.filter(|_| pin_counts);
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                Ok(())
+            }
+            Entry::Later { retry_after, why } => Err(answer::unavailable(why.label(), retry_after, false)),
+        }
+    }
+
+    async fn try_all(&self, ask: &mut Ask<'_>) -> Response<AnswerBody> {
+        let (mut unsent, mut lost) = (None, 0);
+        loop {
+            let (upstream, told) = match self.route(ask) {
+                Ok(found) => found,
+                Err(nowhere) => return self.nowhere(nowhere),
+            };
+            let request = unsent.take().unwrap_or_else(|| self.outgoing());
+            let _place = (self.kind == Kind::SignIn).then(|| upstream.instance.traffic.reserve());
+            let (upstream, outcome) = self.ask(upstream, request, ask).await;
+            let fruitless = match outcome {
+                Ok(answered) => match self.pass_on(answered, &upstream, told, ask).await {
+                    Ok(response) => return response,
+                    Err(reason) => Fruitless::Promise(reason),
+                },
+                Err(failed) => Fruitless::Failed(failed),
+            };
+            let failure = match fruitless {
+                Fruitless::Promise(reason) => {
+                    ask.avoid.tried.push(Tried { run: upstream.instance.run.clone(), reason });
+                    Failure::NothingHappened
+                }
+                Fruitless::Failed(failed) => {
+                    self.note(&failed, &upstream, lost, ask);
+                    unsent = failed.request;
+                    failed.failure
+                }
+            };
+            match retry::after(failure, self.repeat, lost, &mut self.worker.budget.borrow_mut()) {
+                Next::Again => lost += u8::from(failure != Failure::NothingHappened),
+                Next::OutcomeUnknown => return answer::problem(ProblemType::OutcomeUnknown, ""),
+                Next::Unavailable => return self.nowhere(NoRoute::NoneAlive),
+            }
+        }
+    }
+
+    fn route(&self, ask: &Ask<'_>) -> Result<(Rc<Upstream>, Told), NoRoute> {
+        let view = self.worker.shared.view();
+        let route = route::route(&view.snapshot, ask, &mut self.worker.random())?;
+        Ok((self.worker.upstream(&view, route.instance), route.told))
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        let mut request = Outgoing::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        request
+    }
+
+    async fn ask(&self, upstream: Rc<Upstream>, request: Outgoing, ask: &Ask<'_>) -> (Rc<Upstream>, Result<Answered, Failed>) {
+        let is_watched = self.kind == Kind::SignIn && self.repeat == Repeat::Harmless;
+        if !is_watched {
+            let outcome = Rc::clone(&upstream).exchange(request, self.wish == Wish::WebSocket).await;
+            return (upstream, outcome);
+        }
+        let reserve = || {
+            let view = self.worker.shared.view();
+            let reserved = pick::reserved(&view.snapshot, &upstream.instance.run, &ask.avoid)?;
+            Some((self.worker.upstream(&view, reserved), self.outgoing()))
+        };
+        watch::first_answer(&upstream, request, self.worker.rules.create_timeout, reserve).await
+    }
+
+    /// Remembers and reports a failed try. After a connection that broke while the instance lives, as one that met the
+    /// instance's own closing of it does, the same instance is asked once more: a verdict on its sessions needs proof.
+    fn note(&self, failed: &Failed, upstream: &Upstream, lost: u8, ask: &mut Ask<'_>) {
+        let loss = upstream.down.now();
+        if loss.is_none() {
+            self.worker.shared.doubt(upstream.instance.endpoint);
+        }
+        let reason = match loss {
+            Some(loss) => Reason::from(loss),
+            None if failed.is_refused => Reason::Gone,
+            None if failed.failure == Failure::NoAnswer && lost == 0 => return,
+            None => Reason::Silent,
+        };
+        ask.avoid.tried.push(Tried { run: upstream.instance.run.clone(), reason });
+    }
+
+    /// Makes the client's answer of an instance's, unless that promises that nothing happened.
+    async fn pass_on(
+        &self,
+        (response, connection): Answered,
+        upstream: &Rc<Upstream>,
+        told: Told,
+        ask: &Ask<'_>,
+    ) -> Result<Response<AnswerBody>, Reason> {
+        let (mut head, body) = response.into_parts();
+        let run = self.answering_run(&head.headers, upstream);
+        let told = if run != upstream.instance.run && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
+        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.switch(&mut head.headers, connection, upstream)
+        } else {
+            super::request::strip_hop_by_hop(&mut head.headers);
+            if may_be_promise(&head, &body) {
+                let bytes = read_problem(body, connection, upstream).await;
+                promise(&bytes).map_or(Ok(()), Err)?;
+                AnswerBody::own(bytes)
+            } else {
+                AnswerBody::passed(body, connection, Rc::clone(upstream))
+            }
+        };
+        self.tell(&mut head.headers, head.status, told, &run, ask);
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Who answered, by its own word; another run than expected is reported.
+    fn answering_run(&self, headers: &HeaderMap, upstream: &Upstream) -> Run {
+        let expected = &upstream.instance.run;
+        let said = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let (Some(instance), Some(boot)) = (said(own::INSTANCE), said(own::BOOT)) else { return expected.clone() };
+        if expected.is(instance, boot) {
+            return expected.clone();
+        }
+        let Ok(run) = Run::parse(instance, boot) else { return expected.clone() };
+        self.worker.shared.doubt(upstream.instance.endpoint);
+        run
+    }
+
+    /// Leaves word for the client's connection to become a tunnel once the 101 is sent.
+    fn switch(&self, headers: &mut HeaderMap, mut connection: Connection, upstream: &Rc<Upstream>) -> AnswerBody {
+        super::request::strip_hop_by_hop(headers);
+        super::request::ask_for_websocket(headers);
+        if let Some(switched) = connection.switched.take() {
+            *self.client.tunnel.borrow_mut() = Some(Pending::new(switched, Rc::clone(upstream), Rc::clone(&self.worker)));
+        }
+        AnswerBody::own(Bytes::new())
+    }
+
+    /// Adds what the balancer has to say: what became of the pin, and the cookies.
+    fn tell(&self, headers: &mut HeaderMap, status: StatusCode, told: Told, run: &Run, ask: &Ask<'_>) {
+        headers.insert(answer::PIN, told_value(told));
+        let answer = route::Answer {
+            kind: self.kind,
+            told,
+            status: status.as_u16(),
+            sign_off: self.head.method == Method::DELETE,
+            browser_pin: ask.browser_pin,
+        };
+        let (browser, session) = (route::browser_cookie(&answer), route::session_cookie(&answer));
+        if (browser, session) == (Change::Keep, Change::Keep) {
+            return;
+        }
+        let id = ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
+        let pin = |member| self.worker.rules.keys.write(run, id, Clock::unix_seconds(), member);
+        if let Change::Set { member } = browser {
+            cookies::set_browser(headers, &pin(member), self.is_secure);
+        }
+        let session_id = self.session_id(headers);
+        match (session, session_id) {
+            (Change::Set { member }, Some(id)) => cookies::set_session(headers, &id, &pin(member), self.is_secure),
+            (Change::Expire, Some(id)) => cookies::expire_session(headers, &id, self.is_secure),
+            (Change::Set { .. } | Change::Expire | Change::Keep, _) => {}
+        }
+    }
+
+    /// The session that the answer is about: made by a sign-in, or named by the path.
+    fn session_id(&self, headers: &HeaderMap) -> Option<String> {
+        let path = match self.kind {
+            Kind::SignIn => headers.get(header::LOCATION)?.to_str().ok()?,
+            Kind::Session => self.head.uri.path(),
+            Kind::Page => return None,
+        };
+        cookies::session_id(path).map(str::to_owned)
+    }
+
+    fn nowhere(&self, why: NoRoute) -> Response<AnswerBody> {
+        let accepts_html = self.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let wants_page = self.kind == Kind::Page
+            && self.head.method == Method::GET
+            && accepts_html.is_some_and(|accept| accept.contains("text/html"));
+        answer::unavailable(&why.to_string(), admission::retry_after(&mut self.worker.random()), wants_page)
+    }
+}
+
+fn kind(head: &Parts) -> Kind {
+    let path = head.uri.path();
+    if head.method == Method::OPTIONS {
+        Kind::Page
+    } else if path == SESSIONS && head.method == Method::POST {
+        Kind::SignIn
+    } else if cookies::session_id(path).is_some() {
+        Kind::Session
+    } else {
+        Kind::Page
+    }
+}
+
+fn told_value(told: Told) -> HeaderValue {
+    match told {
+        Told::Kept => HeaderValue::from_static("kept"),
+        Told::New => HeaderValue::from_static("new"),
+        Told::Moved(reason) => HeaderValue::try_from(format!("moved; reason={}", reason.label()))
+            .expect("a label is a word of visible ASCII"),
+    }
+}
+
+fn may_be_promise(head: &http::response::Parts, body: &Incoming) -> bool {
+    let is_problem = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
+    is_problem
+        && head.status == StatusCode::SERVICE_UNAVAILABLE
+        && body.size_hint().exact().is_some_and(|length| length <= MAX_PROBLEM)
+}
+
+/// A problem that breaks off is passed on as far as it came.
+async fn read_problem(body: Incoming, connection: Connection, upstream: &Upstream) -> Bytes {
+    match body.collect().await {
+        Ok(whole) => {
+            upstream.give_back(connection);
+            whole.to_bytes()
+        }
+        Err(_) => Bytes::new(),
+    }
+}
+
+fn promise(problem: &[u8]) -> Option<Reason> {
+    let kind = serde_json::from_slice::<Problem>(problem).ok()?.kind;
+    kind.nothing_happened().then_some(if kind == ProblemType::InstanceFull { Reason::Full } else { Reason::Draining })
+}

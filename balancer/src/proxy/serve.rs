@@ -1,0 +1,141 @@
+//! One thread of the data path, and what happens to each request on it before it is forwarded.
+
+use super::{
+    answer,
+    body::{self, AnswerBody},
+    client_io::ClientState,
+    cookies::Received,
+    forward::Forward,
+    request::{self, Wish},
+    tls::Tls,
+    upstream::Upstream,
+};
+use crate::state::{Shared, View};
+use balancer_core::{Instance, admission::Admission, pin::KeyRing, retry::Budget};
+use http::{HeaderValue, Response, StatusCode, header};
+use hyper::body::Incoming;
+use rand::{RngCore, SeedableRng, rngs::SmallRng};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::IpAddr,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// How the data path behaves; the same on every thread.
+pub struct Rules {
+    /// Signs and reads pins.
+    pub keys: KeyRing,
+    /// Who may sign in; the probe thread tells it of losses.
+    pub admission: Arc<Mutex<Admission>>,
+    /// After this time a sign-in with an Idempotency-Key also goes to the reserved instance.
+    pub create_timeout: Duration,
+    /// Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Origins whose pages may read the balancer's own answers.
+    pub allowed_origins: Vec<String>,
+    /// HTTPS instead of HTTP.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// One thread of the data path.
+pub(crate) struct Worker {
+    pub(crate) shared: Shared,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) budget: RefCell<Budget>,
+    random: RefCell<SmallRng>,
+    /// By the serial number of the run.
+    upstreams: RefCell<HashMap<u64, Rc<Upstream>>>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Shared, rules: Arc<Rules>) -> Self {
+        Self {
+            shared,
+            rules,
+            budget: RefCell::default(),
+            random: RefCell::new(SmallRng::from_os_rng()),
+            upstreams: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
+        self.rules.tls.as_ref().map(|tls| tls.acceptor())
+    }
+
+    /// The random source of decisions.
+    pub(crate) fn random(&self) -> impl FnMut() -> u64 {
+        || self.random.borrow_mut().next_u64()
+    }
+
+    /// This thread's connections to an instance of `view`.
+    pub(crate) fn upstream(&self, view: &View, instance: &Arc<Instance>) -> Rc<Upstream> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let made = || Rc::new(Upstream::new(Arc::clone(instance), view.link(instance).down(), self.shared.clock));
+        Rc::clone(upstreams.entry(instance.serial).or_insert_with(made))
+    }
+
+    /// Forgets runs that are lost and connections that are old.
+    pub(crate) fn sweep(&self) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        upstreams.retain(|_, upstream| !upstream.is_down());
+        upstreams.values().for_each(|upstream| upstream.sweep());
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.rules.trusted_proxies.contains(&peer)
+    }
+
+    fn allowed(&self, origin: &HeaderValue) -> bool {
+        self.rules.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<ClientState>,
+    request: http::Request<Incoming>,
+) -> Response<AnswerBody> {
+    let origin = request.headers().get(header::ORIGIN).filter(|origin| worker.allowed(origin)).cloned();
+    let is_upgrade = request.headers().contains_key(header::UPGRADE);
+    let mut response = match checked(&worker, &client, request).await {
+        Ok(forward) => forward.run().await,
+        Err(refusal) => answer::refused(refusal),
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin.filter(|_| !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)) {
+        answer::allow_origin(headers, origin);
+    }
+    if is_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What the client sent behind its upgrade request is no request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn checked(
+    worker: &Rc<Worker>,
+    client: &Rc<ClientState>,
+    request: http::Request<Incoming>,
+) -> Result<Forward, request::Refusal> {
+    let fault = client.next_request();
+    let (mut head, body) = request.into_parts();
+    let wish = request::check(&mut head, fault)?;
+    let body = body::read(body).await?;
+    let is_trusted = worker.is_trusted(client.peer);
+    let is_tls = worker.rules.tls.is_some();
+    let is_secure = is_tls || (is_trusted && request::is_forwarded_https(&head.headers));
+    let avoid = request::avoided(&head.headers);
+    request::strip_hop_by_hop(&mut head.headers);
+    request::strip_own(&mut head.headers);
+    request::say_forwarded(&mut head.headers, &client.peer_value, is_trusted, if is_tls { "https" } else { "http" });
+    let cookies = Received::take(&mut head.headers);
+    if wish == Wish::WebSocket {
+        request::ask_for_websocket(&mut head.headers);
+    }
+    Ok(Forward::new(Rc::clone(worker), Rc::clone(client), head, body, wish, cookies, avoid, is_secure))
+}
