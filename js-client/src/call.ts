@@ -1,28 +1,396 @@
+/**
+ * One call, as the application holds it: drives a {@link CallMachine} and a {@link Leg}, and tells what happens. The client
+ * owns signalling; a call reaches it through {@link CallHost}.
+ */
+import { type CallCommand, CallMachine } from "./call-machine.ts";
 import { Emitter } from "./emitter.ts";
-import type { HoldfastError } from "./errors.ts";
+import { CallError, type HoldfastError, MediaError } from "./errors.ts";
 import type { CallEnded, CallEvents, CallMedia, CallState, CallVerb, Capability } from "./events.ts";
-import type { CallId, Direction } from "./protocol.gen.ts";
+import { Leg } from "./leg.ts";
+import { ALIVE_MS } from "./liveness.ts";
+import type { CallOptions, Clock } from "./options.ts";
+import type { CallId, Direction, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+import type { Settled } from "./requests.ts";
+import { type ServiceEdge, Services } from "./service.ts";
 
-/** One call. Made by `client.call(..)`. */
-export declare class Call extends Emitter<CallEvents> {
+/** What a call needs of its client. */
+export interface CallHost {
+  readonly clock: Clock;
+  readonly attached: boolean;
+  /** Resolves when requests can be sent. */
+  ready(): Promise<void>;
+  connect(): RTCPeerConnection;
+  /** The live microphone and camera. */
+  device(kind: "audio" | "video"): Promise<MediaStreamTrack>;
+  startCall(call: Call, sdp: string): Promise<Settled>;
+  restartIce(call: Call, sdp: string): Promise<Settled>;
+  hangUp(call: Call): void;
+  /** Packets are missing. */
+  suspect(): void;
+  /** UDP is dead while the instance answers. */
+  mediaLost(call: Call): void;
+  /** Packets were looked at. */
+  sampled(): void;
+  ended(ended: CallEnded): void;
+}
+
+/** Longest and shortest pause between two looks at the packets. */
+const LOOK_MS = { max: 250, min: 50 };
+/** A closed peer connection is explained by an event within this time, or it was the far side's end. */
+const PEER_CLOSED_MS = 500;
+
+/** See the file's head. Made by `client.call(..)`. */
+export class Call extends Emitter<CallEvents> {
   readonly id: CallId;
-  readonly direction: Direction;
+  readonly direction: Direction = "outgoing";
   readonly target: string;
-  readonly state: CallState;
-  readonly media: CallMedia;
-  readonly muted: boolean;
-  /** Signalling is down while media may live: hang-up works, the rest waits. */
-  readonly preserved: boolean;
   /** The far side's audio and video; its tracks appear with `remotestream`. */
   readonly remoteStream: MediaStream;
+  /** How the request to start the call settled. Never rejects. */
+  readonly started: Promise<Settled["status"]>;
+  /** @internal The session that knows this call; undefined before it was asked to start it. */
+  sessionId: string | undefined;
+  /** @internal Its session was left while its media lived. */
+  orphaned = false;
+  /** @internal */
+  readonly machine = new CallMachine();
+  /** @internal For redial. */
+  readonly options: CallOptions;
+  readonly #host: CallHost;
+  readonly #services = new Services();
+  #settleStarted: (status: Settled["status"]) => void = () => {};
+  #leg: Leg | undefined;
+  #tracks: { track: MediaStreamTrack; own: boolean }[] = [];
+  #muted: boolean;
+  #ended: CallEnded | undefined;
+  #cancelLook = () => {};
+  #looking = false;
+
+  /** @internal */
+  constructor(host: CallHost, id: CallId, target: string, options: CallOptions) {
+    super();
+    this.#host = host;
+    this.id = id;
+    this.target = target;
+    this.options = options;
+    this.#muted = options.muted ?? false;
+    this.remoteStream = new MediaStream();
+    this.started = new Promise((resolve) => {
+      this.#settleStarted = resolve;
+    });
+  }
+
+  get state(): CallState {
+    return this.machine.state;
+  }
+
+  get media(): CallMedia {
+    return this.machine.media;
+  }
+
+  get muted(): boolean {
+    return this.#muted;
+  }
+
   /** How it ended, once it has. */
-  readonly ended: CallEnded | undefined;
-  /** For statistics; the library owns it. Undefined until the microphone is there. */
-  readonly peerConnection: RTCPeerConnection | undefined;
-  hangUp(): void;
-  mute(): void;
-  unmute(): void;
-  can(verb: CallVerb): Capability;
-  isServiceAvailable(service: string): boolean;
+  get ended(): CallEnded | undefined {
+    return this.#ended;
+  }
+
+  /** Signalling is down while the call goes on: hang-up works, the rest waits. */
+  get preserved(): boolean {
+    return this.state !== "ended" && (this.orphaned || (this.sessionId !== undefined && !this.#host.attached));
+  }
+
+  /** For statistics; the library owns it. Undefined until the devices are there. */
+  get peerConnection(): RTCPeerConnection | undefined {
+    return this.#leg?.connection;
+  }
+
+  /** Ends the call at once, with or without signalling. */
+  hangUp(): void {
+    if (this.state !== "ended") {
+      this.#host.hangUp(this);
+      this.end("local-hang-up");
+    }
+  }
+
+  mute(): void {
+    this.#setMuted(true);
+  }
+
+  unmute(): void {
+    this.#setMuted(false);
+  }
+
+  can(verb: CallVerb): Capability {
+    const reason = this.#refusal(verb);
+    return reason === undefined ? { allowed: true } : { allowed: false, reason };
+  }
+
+  /** `control`: verbs that need signalling; `media`: packets come. */
+  isServiceAvailable(service: string): boolean {
+    return this.#services.reason(service) === undefined;
+  }
+
+  /** @internal Gets the devices, connects, asks the instance. */
+  async start(): Promise<void> {
+    const { signal } = this.options;
+    signal?.addEventListener("abort", () => this.#abort(), { once: true });
+    try {
+      await this.#connect();
+      await this.#host.ready();
+      if (this.state === "ended" || !this.#leg) {
+        return;
+      }
+      const offer = this.#offer;
+      const settled = await this.#host.startCall(this, offer);
+      this.#settleStarted(settled.status);
+      await this.#started(settled);
+    } catch (error) {
+      this.end("failed", error instanceof MediaError || error instanceof CallError ? error : CallError.webrtc(error));
+    } finally {
+      this.#settleStarted("failed");
+    }
+  }
+
+  /** @internal What the instance says. */
+  handleState(state: WireCallState): void {
+    this.machine.handleState(state);
+    this.drive();
+  }
+
+  /** @internal Ends the call; the first reason stands. */
+  end(reason: EndReason, error?: HoldfastError, detail = error?.message): void {
+    if (this.state === "ended") {
+      return;
+    }
+    this.#ended = { callId: this.id, call: this, reason, ...(detail && { detail }), ...(error && { error }) };
+    this.machine.end(reason);
+    this.#cancelLook();
+    this.#leg?.close();
+    this.#stopTracks();
+    this.drive();
+  }
+
+  /** @internal Closes the peer connection and nothing else: the page goes away. */
+  closeLeg(): void {
+    this.#leg?.close();
+  }
+
+  /** @internal Signalling went (`reason`) or came back. */
+  handleSignaling(reason: string | undefined): void {
+    if (this.state !== "ended") {
+      this.#tell(this.#services.set("control", this.orphaned ? "instance-silent" : reason));
+    }
+  }
+
+  /** @internal The instance is the same; a stalled call asks it for a new path. */
+  handleInstanceAlive(): void {
+    this.machine.handleInstanceAlive();
+    this.drive();
+  }
+
+  /** @internal Looks at the packets now. */
+  async look(): Promise<void> {
+    if (this.#looking || !this.#leg || this.state === "ended") {
+      return;
+    }
+    this.#looking = true;
+    const age = await this.#leg.packetAge();
+    this.#looking = false;
+    this.machine.handleSample(age, this.#host.clock.now());
+    this.drive();
+    this.#lookAgain(age);
+    this.#host.sampled();
+  }
+
+  /** @internal A device was chosen: sends it from now on. */
+  async replaceTrack(kind: "audio" | "video", track: MediaStreamTrack): Promise<void> {
+    const old = this.#tracks.find((sent) => sent.own && sent.track.kind === kind);
+    if (old && this.#leg) {
+      const clone = this.#prepared(track.clone());
+      await this.#leg.replaceTrack(kind, clone);
+      old.track.stop();
+      old.track = clone;
+    }
+  }
+
+  #offer = "";
+
+  async #connect(): Promise<void> {
+    const { stream, audio = true, video = false } = this.options;
+    if (stream) {
+      this.#tracks = stream.getTracks().map((track) => ({ track: this.#prepared(track), own: false }));
+    } else {
+      const wanted = [audio && this.#host.device("audio"), video && this.#host.device("video")];
+      const tracks = await Promise.all(wanted.filter((device) => device !== false));
+      this.#tracks = tracks.map((track) => ({ track: this.#prepared(track.clone()), own: true }));
+    }
+    if (this.state === "ended") {
+      return this.#stopTracks();
+    }
+    const tracks = this.#tracks.map(({ track }) => track);
+    const withVideo = video || tracks.some((track) => track.kind === "video");
+    this.#leg = new Leg(this.#host.connect(), tracks, withVideo, {
+      track: (track) => this.#handleTrack(track),
+      iceDisconnected: () => this.#handleIceDisconnected(),
+      peerClosed: () => this.#handlePeerClosed(),
+    });
+    this.#offer = await this.#leg.offer();
+  }
+
+  async #started(settled: Settled): Promise<void> {
+    if (settled.status === "failed") {
+      return this.end("failed", CallError.failed(settled.reason, settled.detail));
+    }
+    if (settled.status === "unknown") {
+      return this.end("instance-lost", CallError.unknown());
+    }
+    if (this.state !== "ended" && settled.sdp && this.#leg) {
+      await this.#leg.answer(settled.sdp);
+      this.machine.handleAnswer(this.#host.clock.now());
+      this.#lookAgain(0);
+    }
+  }
+
+  #abort(): void {
+    if (this.state !== "ended" && this.sessionId === undefined) {
+      return this.end("local-hang-up", CallError.aborted());
+    }
+    this.hangUp();
+  }
+
+  /** Packets may be called missing at `ALIVE_MS`: looks shortly after that, not much before. */
+  #lookAgain(age = 0): void {
+    this.#cancelLook();
+    if (this.state !== "ended") {
+      const pause = Math.min(LOOK_MS.max, Math.max(LOOK_MS.min, ALIVE_MS + 10 - age));
+      const wait = age > ALIVE_MS ? LOOK_MS.max : pause;
+      this.#cancelLook = this.#host.clock.after(wait, () => void this.look());
+    }
+  }
+
+  #prepared(track: MediaStreamTrack): MediaStreamTrack {
+    if (track.kind === "audio") {
+      track.enabled = !this.#muted;
+    }
+    return track;
+  }
+
+  #stopTracks(): void {
+    for (const { track, own } of this.#tracks) {
+      if (own) {
+        track.stop();
+      }
+    }
+  }
+
+  #setMuted(muted: boolean): void {
+    if (this.#muted === muted || this.state === "ended") {
+      return;
+    }
+    this.#muted = muted;
+    for (const { track } of this.#tracks) {
+      this.#prepared(track);
+    }
+    this.emit("mutechange", { muted });
+  }
+
+  #refusal(verb: CallVerb): string | undefined {
+    if (this.state === "ended") {
+      return "ended";
+    }
+    if (verb === "hang-up" || verb === "mute") {
+      return undefined;
+    }
+    return this.#services.reason("control") ?? "not-supported";
+  }
+
+  #handleTrack(track: MediaStreamTrack): void {
+    this.remoteStream.addTrack(track);
+    this.emit("remotestream", { stream: this.remoteStream });
+  }
+
+  #handleIceDisconnected(): void {
+    this.machine.handleIceDisconnected(this.#host.clock.now());
+    this.drive();
+  }
+
+  #handlePeerClosed(): void {
+    this.#host.clock.after(PEER_CLOSED_MS, () => this.end("remote-hang-up"));
+  }
+
+  /** @internal Carries out what the machine decided. */
+  drive(): void {
+    for (const command of this.machine.takeCommands()) {
+      if ("do" in command) {
+        this.#carryOut(command.do);
+      } else {
+        this.#told(command);
+      }
+    }
+  }
+
+  #carryOut(what: "suspect" | "restart-ice" | "media-lost"): void {
+    if (what === "restart-ice") {
+      void this.#restartIce();
+    } else if (what === "media-lost") {
+      this.#host.mediaLost(this);
+    } else if (this.orphaned) {
+      this.machine.handleRestarted(true, this.#host.clock.now());
+    } else {
+      this.#host.suspect();
+    }
+  }
+
+  #told(command: Extract<CallCommand, { tell: string }>): void {
+    switch (command.tell) {
+      case "state":
+        return this.emit("statechange", { state: command.state, previous: command.previous });
+      case "media": {
+        const { media, previous } = command;
+        this.emit("mediachange", { media, previous });
+        return this.#tell(this.#services.set("media", media === "stalled" ? "stalled" : undefined));
+      }
+      case "stalled":
+        return this.emit("mediastalled", { sinceMs: command.sinceMs });
+      case "resumed":
+        return this.emit("mediaresumed", { gapMs: command.gapMs });
+      case "ended":
+        if (this.#ended) {
+          this.emit("ended", this.#ended);
+          this.#host.ended(this.#ended);
+        }
+    }
+  }
+
+  #tell(edges: ServiceEdge[]): void {
+    for (const { service, reason } of edges) {
+      if (reason === undefined) {
+        this.emit("serviceavailable", { service });
+      } else {
+        this.emit("serviceunavailable", { service, reason });
+      }
+      this.emit("capabilitieschange", {});
+    }
+  }
+
+  async #restartIce(): Promise<void> {
+    let ok = false;
+    try {
+      const offer = (await this.#leg?.offer(true)) ?? "";
+      const settled = await this.#host.restartIce(this, offer);
+      if (settled.status === "ok" && settled.sdp && this.#ended === undefined) {
+        await this.#leg?.answer(settled.sdp);
+        ok = true;
+      } else {
+        await this.#leg?.rollback();
+      }
+    } catch {
+      // A closed peer connection; the machine is told and asks again if the call is still there.
+    }
+    this.machine.handleRestarted(ok, this.#host.clock.now());
+    this.drive();
+  }
 }
-export type { HoldfastError };

@@ -1,33 +1,765 @@
-import type { Call } from "./call.ts";
+/**
+ * The shell: one signed-in tab. Drives the pure machines with real sockets, timers and storage, and tells the application
+ * what they decide. It decides nothing itself about losses: see `reconnect.ts`.
+ */
+import { Call, type CallHost } from "./call.ts";
 import { Emitter } from "./emitter.ts";
-import type { Capability, ClientEvents, ClientState, ClientVerb, SessionInfo } from "./events.ts";
-import type { CallOptions, ClientOptions } from "./options.ts";
+import { CallError, SignInError } from "./errors.ts";
+import type {
+  CallEnded,
+  CallsResynced,
+  Capability,
+  ClientEvents,
+  ClientState,
+  ClientVerb,
+  LossKind,
+  SessionInfo,
+} from "./events.ts";
+import { Http } from "./http.ts";
+import { Link } from "./link.ts";
+import { Microphone } from "./microphone.ts";
+import type { CallOptions, ClientOptions, Clock } from "./options.ts";
+import type { CallId, EndReason, Event, IceServer, Request, ServerMessage, Snapshot } from "./protocol.gen.ts";
+import { type Command, Reconnect, type Session } from "./reconnect.ts";
+import { Requests, type Settled } from "./requests.ts";
+import { compare } from "./resync.ts";
+import { Sequence } from "./sequence.ts";
+import { type ServiceEdge, Services } from "./service.ts";
+import { Store } from "./store.ts";
 
-export declare class GatewayClient extends Emitter<ClientEvents> {
-  constructor(options?: ClientOptions);
-  readonly clientId: string;
-  readonly state: ClientState;
-  readonly session: SessionInfo | undefined;
-  readonly calls: Call[];
+const GIVE_UP_MS = 300_000;
+/** How often packets are looked at while they decide about an instance. */
+const WEIGH_PAUSE_MS = 50;
+/** Timers this near are due. */
+const DUE_MS = 1;
+
+const browserClock: Clock = {
+  now: () => performance.now(),
+  after: (ms, run) => {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+type Tell = Extract<Command, { tell: string }>;
+type Attached = Extract<Tell, { tell: "attached" }>;
+
+/** A browser tab's client of a Holdfast service. */
+export class GatewayClient extends Emitter<ClientEvents> {
   /** The microphone, kept live between calls. */
   readonly microphone: Microphone;
-  /** Resolves when attached; rejects with a SignInError. */
-  signIn(): Promise<SessionInfo>;
-  signOut(): Promise<void>;
-  /** After `gaveup`: try again now. */
-  retry(): Promise<SessionInfo>;
-  /** Throws CallError when can('call') says no. */
-  call(target: string, options?: CallOptions): Call;
-  can(verb: ClientVerb): Capability;
-  isServiceAvailable(service: string): boolean;
+  readonly #options: ClientOptions;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #http: Http;
+  readonly #store: Store;
+  readonly #machine: Reconnect;
+  readonly #services = new Services();
+  readonly #sequence = new Sequence();
+  readonly #requests: Requests;
+  /** Keeps request ids and idempotency keys of this page apart from those of the page before a reload. */
+  readonly #pageId: string;
+  readonly #links = new Map<number, { link: Link; session: Session; snapshot?: Snapshot }>();
+  readonly #calls = new Map<CallId, Call>();
+  readonly #host: CallHost;
+  #claimed: Promise<void> | undefined;
+  #state: ClientState = "signed-out";
+  #driving = false;
+  #cancelTimer = () => {};
+  #cancelWeigh = () => {};
+  #waiting: { resolve: (session: SessionInfo) => void; reject: (error: SignInError) => void }[] = [];
+  #iceServers: IceServer[] = [];
+  #recovering = false;
+  #signingOff: Promise<void> = Promise.resolve();
+  /** Calls of the page before a reload, until the application was told. */
+  #reloaded: CallId[] = [];
+  /** Calls judged dead with their instance, until the next one was told. */
+  #dead: CallId[] = [];
+  #capabilities = "";
+
+  constructor(options: ClientOptions = {}) {
+    super();
+    this.#options = options;
+    this.#clock = options.clock ?? browserClock;
+    this.#random = options.random ?? Math.random;
+    this.#http = new Http(options.fetch ?? ((...request) => fetch(...request)), this.#clock);
+    this.#store = new Store(storageOf(options), globalThis.navigator?.locks, options.clientId, this.#newId());
+    this.#machine = new Reconnect({
+      urls: options.urls ?? [globalThis.location?.origin ?? ""],
+      giveUpAfterMs: options.giveUpAfterMs ?? GIVE_UP_MS,
+      random: this.#random,
+    });
+    this.#pageId = this.#newId();
+    this.#requests = new Requests(this.#pageId);
+    const devices = options.mediaDevices ?? globalThis.navigator?.mediaDevices;
+    this.microphone = new Microphone(devices, (kind, track) => {
+      for (const call of this.calls) {
+        void call.replaceTrack(kind, track);
+      }
+    });
+    this.#host = this.#makeHost();
+    this.#setServices("not-signed-in");
+    this.#watchPage();
+  }
+
+  /** Names this tab; kept over a reload. */
+  get clientId(): string {
+    return this.#store.kept.clientId;
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  /** Where the client is signed in; undefined before and between. */
+  get session(): SessionInfo | undefined {
+    const session = this.#machine.attached ? this.#machine.session : undefined;
+    return session && info(session);
+  }
+
+  /** Calls that have not ended. */
+  get calls(): Call[] {
+    return [...this.#calls.values()];
+  }
+
+  /** Resolves when attached; rejects with a {@link SignInError}. After a reload the session of the page before is taken up. */
+  async signIn(): Promise<SessionInfo> {
+    this.#claimed ??= this.#claim();
+    await this.#claimed;
+    if (this.session) {
+      return this.session;
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      if (!this.#machine.running) {
+        this.#setState("signing-in");
+        this.#machine.start(this.#clock.now(), this.#store.kept.session);
+        this.#drive();
+      }
+    });
+  }
+
+  /** Ends every call and the session. Resolves when the service knows, or after a second. */
+  async signOut(): Promise<void> {
+    for (const call of this.calls) {
+      call.hangUp();
+    }
+    const before = this.#state;
+    this.#machine.stop();
+    this.#store.forget();
+    this.#requests.handleSessionGone();
+    this.#reloaded = [];
+    this.#dead = [];
+    this.microphone.close();
+    this.#settleSignIn(SignInError.aborted());
+    this.#setServices("not-signed-in");
+    this.#setState("signed-out");
+    this.#drive();
+    this.#refreshCapabilities();
+    if (before !== "signed-out") {
+      this.emit("signedout", {});
+    }
+    await this.#signingOff;
+  }
+
+  /** Tries at once instead of waiting; after `gaveup` starts anew. */
+  retry(): Promise<SessionInfo> {
+    this.#machine.kick(this.#clock.now());
+    this.#drive();
+    return this.signIn();
+  }
+
+  /** Starts a call; it is there at once, its state follows by events. Throws a {@link CallError} when `can('call')` says no. */
+  call(target: string, options: CallOptions = {}): Call {
+    const reason = this.#services.reason("calls");
+    if (reason !== undefined) {
+      throw CallError.refused(reason === "not-signed-in" ? reason : "service-unavailable", reason);
+    }
+    if (options.signal?.aborted) {
+      throw CallError.aborted();
+    }
+    return this.#startCall(target, options);
+  }
+
+  can(_verb: ClientVerb): Capability {
+    const reason = this.#services.reason("calls");
+    return reason === undefined ? { allowed: true } : { allowed: false, reason };
+  }
+
+  /** `signaling` and `calls`, and what else the instance names. */
+  isServiceAvailable(service: string): boolean {
+    return this.#services.reason(service) === undefined;
+  }
+
+  #newId(): string {
+    const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789";
+    return Array.from({ length: 20 }, () => alphabet[Math.floor(this.#random() * alphabet.length)]).join("");
+  }
+
+  async #claim(): Promise<void> {
+    await this.#store.claim();
+    this.#reloaded = this.#store.kept.calls;
+  }
+
+  #makeHost(): CallHost {
+    const client = this;
+    return {
+      clock: this.#clock,
+      get attached() {
+        return client.#machine.attached;
+      },
+      ready: () => this.#ready(),
+      connect: () => {
+        const Connection = this.#options.RTCPeerConnection ?? RTCPeerConnection;
+        const { iceServers = [], ...rtc } = this.#options.rtc ?? {};
+        return new Connection({ bundlePolicy: "max-bundle", ...rtc, iceServers: [...iceServers, ...this.#iceServers] });
+      },
+      device: (kind) => this.microphone.get(kind),
+      startCall: (call, sdp) => {
+        call.sessionId = this.#machine.session?.id;
+        this.#saveCalls();
+        return this.#request({ method: "start_call", call_id: call.id, target: call.target, sdp });
+      },
+      restartIce: (call, sdp) => this.#request({ method: "restart_ice", call_id: call.id, sdp }),
+      hangUp: (call) => {
+        if (this.#machine.attached && call.sessionId !== undefined && call.sessionId === this.#machine.session?.id) {
+          void this.#request({ method: "hang_up", call_id: call.id });
+        }
+      },
+      suspect: () => {
+        this.#machine.suspectMedia();
+        this.#drive();
+      },
+      mediaLost: (call) => this.#handleMediaLost(call),
+      sampled: () => this.#reportMedia(),
+      ended: (ended) => this.#handleCallEnded(ended),
+    };
+  }
+
+  async #ready(): Promise<void> {
+    if (!this.#machine.running) {
+      throw CallError.refused("not-signed-in");
+    }
+    if (!this.#machine.attached) {
+      await this.signIn();
+    }
+  }
+
+  #startCall(target: string, options: CallOptions): Call {
+    const call = new Call(this.#host, this.#newId(), target, options);
+    this.#calls.set(call.id, call);
+    this.#refreshBusy();
+    void call.start();
+    return call;
+  }
+
+  #request(request: Request): Promise<Settled> {
+    return new Promise((resolve) => {
+      if (this.#requests.add(request, resolve) === undefined) {
+        return resolve({ status: "failed", reason: "rate-limited" });
+      }
+      this.#sendRequests(false);
+    });
+  }
+
+  #sendRequests(again: boolean): void {
+    const link = this.#links.get(this.#machine.link ?? -1)?.link;
+    for (const { id, request } of link ? this.#requests.take(again) : []) {
+      link?.send({ kind: "request", id, request });
+    }
+  }
+
+  // Driving the reconnect machine.
+
+  /** Carries out what the machine decided, until it has nothing more to say, then sleeps until its next moment. */
+  #drive(): void {
+    if (this.#driving) {
+      return;
+    }
+    this.#driving = true;
+    this.#cancelTimer();
+    for (;;) {
+      const commands = this.#machine.takeCommands();
+      for (const command of commands) {
+        if ("do" in command) {
+          this.#carryOut(command);
+        } else {
+          this.#told(command);
+        }
+      }
+      const next = this.#machine.pollTimeout();
+      const wait = next ? next.at - this.#clock.now() : Number.POSITIVE_INFINITY;
+      if (next && wait < DUE_MS) {
+        this.#machine.handleTimeout(Math.max(next.at, this.#clock.now()));
+      } else if (commands.length === 0) {
+        this.#cancelTimer = next ? this.#clock.after(wait, () => this.#drive()) : () => {};
+        break;
+      }
+    }
+    this.#driving = false;
+  }
+
+  #carryOut(command: Extract<Command, { do: string }>): void {
+    switch (command.do) {
+      case "sign-in":
+        return void this.#signInAt(command);
+      case "probe":
+        return void this.#probe(command);
+      case "open":
+        return this.#open(command.link, command.session);
+      case "close":
+        this.#links.get(command.link)?.link.close();
+        this.#links.delete(command.link);
+        return;
+      case "sign-off":
+        this.#signingOff = this.#http.signOff(command.session);
+        return;
+      case "weigh":
+        return void this.#weigh();
+    }
+  }
+
+  async #signInAt(command: Extract<Command, { do: "sign-in" }>): Promise<void> {
+    const { ask, proof, ticket } = command;
+    let jwt: string | undefined;
+    if (!proof && !ticket && this.#options.token) {
+      try {
+        jwt = await this.#options.token();
+      } catch (error) {
+        this.#machine.handleSignInFailed(ask, { kind: "token", error }, this.#clock.now());
+        return this.#drive();
+      }
+    }
+    const { user } = this.#options;
+    const body = {
+      client_id: this.clientId,
+      ...(user !== undefined && { user }),
+      ...(proof && { capsule: proof.capsule, previous_token: proof.token }),
+      ...(ticket && { move_ticket: ticket }),
+    };
+    const result = await this.#http.signIn(command.url, body, {
+      idempotencyKey: `${this.#pageId}-${command.key}`,
+      ...(jwt && { jwt }),
+      ...(command.avoid && { avoid: command.avoid }),
+    });
+    const now = this.#clock.now();
+    if ("failure" in result) {
+      this.#machine.handleSignInFailed(ask, result.failure, now);
+    } else {
+      this.#iceServers = result.signedIn.ice_servers;
+      this.#recovering = result.signedIn.recovering;
+      this.#machine.handleSignedIn(ask, result.session, result.signedIn.alternates, now);
+    }
+    this.#drive();
+  }
+
+  async #probe(command: Extract<Command, { do: "probe" }>): Promise<void> {
+    const answer = await this.#http.probe(command.url, command.session);
+    this.#machine.handleProbe(command.ask, answer, this.#clock.now());
+    this.#drive();
+  }
+
+  #open(id: number, session: Session): void {
+    const url = `${session.url}/v1/sessions/${session.id}/socket`;
+    const entry = { session, link: undefined as unknown as Link };
+    this.#links.set(id, entry);
+    entry.link = new Link(this.#options.WebSocket ?? WebSocket, url, {
+      opened: () => {
+        const own = this.calls.filter((call) => call.sessionId === session.id && !call.orphaned);
+        entry.link.send({
+          kind: "attach",
+          token: session.token,
+          calls: own.map((call) => call.id),
+          dead_calls: this.#dead.map((call_id) => ({ call_id, action: "hang_up" })),
+        });
+      },
+      message: (message) => this.#handleMessage(id, message),
+      closed: (code, reason) => {
+        this.#links.delete(id);
+        this.#machine.handleClosed(id, code, reason, this.#clock.now());
+        this.#drive();
+      },
+    });
+  }
+
+  // Messages.
+
+  #handleMessage(id: number, message: ServerMessage): void {
+    const now = this.#clock.now();
+    this.#machine.handleHeard(id, now);
+    if (message.kind === "attached") {
+      const entry = this.#links.get(id);
+      if (entry) {
+        entry.snapshot = message.snapshot;
+      }
+      const { heartbeat_ms: heartbeatMs, reconnect_window_ms: windowMs, capsule } = message;
+      this.#machine.handleAttached(id, { heartbeatMs, windowMs, capsule }, now);
+    } else if (message.kind === "ping") {
+      this.#machine.handleWindow(message.reconnect_window_ms);
+      this.#links.get(id)?.link.send({ kind: "pong", nonce: message.nonce });
+    } else if (id === this.#machine.link) {
+      this.#handleSessionMessage(id, message);
+    }
+    this.#drive();
+  }
+
+  #handleSessionMessage(id: number, message: ServerMessage): void {
+    switch (message.kind) {
+      case "response":
+        return this.#requests.handleResponse(message.id, message.outcome);
+      case "snapshot":
+        this.emit("callsresynced", this.#handleSnapshot(message.snapshot));
+        return;
+      case "event": {
+        const verdict = this.#sequence.judge(message.epoch, message.seq);
+        if (verdict === "take") {
+          this.#handleEvent(message.event);
+        } else if (verdict === "resync") {
+          this.#links.get(id)?.link.send({ kind: "resync" });
+        }
+      }
+    }
+  }
+
+  #handleEvent(event: Event): void {
+    switch (event.type) {
+      case "call_state":
+        return this.#ownCall(event.call_id)?.handleState(event.state);
+      case "call_ended":
+        return this.#ownCall(event.call_id)?.end(event.reason);
+      case "capsule":
+        this.#machine.handleCapsule(event.capsule);
+        return this.#saveSession();
+      case "service":
+        return this.#tell(this.#services.handleStates([event.service], false));
+      case "draining":
+        this.#tell(this.#services.set("calls", "instance-draining"));
+        return this.emit("draining", { deadlineMs: event.deadline_ms });
+      case "move":
+        return this.#machine.handleMove(event.ticket, this.#clock.now());
+      case "session_recovered":
+        return this.emit("sessionrecovered", {
+          recovered: event.recovered,
+          lost: event.lost,
+          unknown: event.unknown,
+        });
+    }
+  }
+
+  #ownCall(id: CallId): Call | undefined {
+    const call = this.#calls.get(id);
+    return call?.orphaned ? undefined : call;
+  }
+
+  /** The instance's view of the session outranks ours. */
+  #handleSnapshot(snapshot: Snapshot): CallsResynced {
+    this.#sequence.reset(snapshot.epoch, snapshot.seq);
+    const own = this.calls.filter((call) => call.sessionId === this.#machine.session?.id && !call.orphaned);
+    const asked = own.filter((call) => this.#requests.has("start_call", call.id)).map((call) => call.id);
+    const { ends, updates, summary } = compare(
+      own.map((call) => call.id),
+      new Set(asked),
+      snapshot,
+    );
+    for (const { callId, reason } of ends) {
+      this.#calls.get(callId)?.end(reason);
+    }
+    for (const { call_id, state } of updates) {
+      this.#calls.get(call_id)?.handleState(state);
+    }
+    this.#tell(this.#services.handleStates(snapshot.services, true));
+    return summary;
+  }
+
+  // What the machine tells.
+
+  #told(tell: Tell): void {
+    switch (tell.tell) {
+      case "signaling-lost":
+        return this.#handleSignalingLost(tell.kind);
+      case "session-lost":
+        return this.#handleSessionLost(tell.kind, tell.calls);
+      case "attached":
+        return this.#handleAttached(tell);
+      case "instance-alive":
+        if (this.calls.some((call) => call.machine.stalled && !call.orphaned)) {
+          this.#machine.replaceLink(this.#clock.now());
+        }
+        return;
+      case "retrying":
+        return this.emit("retrying", { attempt: tell.attempt, delayMs: tell.delayMs, reason: tell.reason });
+      case "stopped":
+        return this.#handleStopped(tell.error);
+    }
+  }
+
+  #handleSignalingLost(kind: LossKind): void {
+    this.#setState("reconnecting");
+    this.emit("signalinglost", { reason: kind });
+    this.#tell([...this.#services.set("signaling", kind), ...this.#services.set("calls", kind)]);
+    for (const call of this.calls) {
+      if (call.sessionId !== undefined) {
+        call.handleSignaling("signaling-lost");
+      }
+    }
+  }
+
+  #handleSessionLost(kind: LossKind, calls: "end" | "keep"): void {
+    const lost = this.calls.filter((call) => call.sessionId !== undefined && !call.orphaned);
+    if (calls === "keep") {
+      for (const call of lost) {
+        call.orphaned = true;
+        call.handleSignaling("instance-silent");
+      }
+      return this.#requests.handleSessionGone();
+    }
+    if (kind !== "instance-draining") {
+      this.#dead.push(...lost.map((call) => call.id), ...this.#reloaded);
+    }
+    const reason = kind === "instance-draining" ? "drained" : "instance-lost";
+    this.#endCalls(lost, reason);
+    this.#requests.handleSessionGone();
+    if (this.#options.redial && reason === "instance-lost") {
+      for (const call of lost) {
+        this.#redial(call);
+      }
+    }
+  }
+
+  #redial(lost: Call): void {
+    const { signal, ...options } = lost.options;
+    if (!signal?.aborted) {
+      const call = this.#startCall(lost.target, { ...options, muted: lost.muted, ...(signal && { signal }) });
+      this.emit("redialed", { call, replaces: lost.id });
+    }
+  }
+
+  #endCalls(calls: Call[], reason: EndReason): void {
+    for (const call of calls) {
+      call.end(reason);
+    }
+  }
+
+  #handleAttached({ session, same, gapMs, left, kind }: Attached): void {
+    const snapshot = this.#links.get(this.#machine.link ?? -1)?.snapshot;
+    const reload = this.#reloaded.length > 0;
+    if (!same) {
+      this.#dead = [];
+      this.#requests.handleSessionGone();
+      const moved = this.calls.filter((call) => call.sessionId && call.sessionId !== session.id && !call.orphaned);
+      this.#endCalls(moved, "session-ended");
+    }
+    const summary = snapshot && this.#handleSnapshot(snapshot);
+    this.#endReloaded(snapshot);
+    this.#sendRequests(true);
+    this.#tell([...this.#services.set("signaling", undefined), ...this.#services.set("calls", undefined)]);
+    for (const call of this.calls) {
+      call.handleSignaling(undefined);
+    }
+    this.#setState("signed-in");
+    this.#saveSession();
+    if (gapMs > 0 && !reload) {
+      this.emit("signalingback", { gapMs, sameSession: same });
+    }
+    if (!same || reload) {
+      this.emit("signedin", { ...info(session), recovering: this.#recovering, gapMs });
+    }
+    if (left && left.bootId !== session.bootId) {
+      const previousInstanceId = left.instanceId;
+      this.emit("instancechange", { ...info(session), previousInstanceId, reason: kind ?? "instance-lost" });
+      if (kind === "instance-draining") {
+        this.emit("moved", { from: previousInstanceId, to: session.instanceId });
+      }
+    }
+    if (same && summary) {
+      this.emit("callsresynced", summary);
+    }
+    this.#settleSignIn(info(session));
+    for (const call of this.calls) {
+      if (!call.orphaned) {
+        call.handleInstanceAlive();
+      }
+    }
+  }
+
+  /** The calls of the page before a reload: lost, told once, and ended at the instance if it still holds them. */
+  #endReloaded(snapshot: Snapshot | undefined): void {
+    for (const callId of this.#reloaded) {
+      this.emit("ended", { callId, reason: "page-reloaded" });
+      if (snapshot?.calls.some((call) => call.call_id === callId)) {
+        void this.#request({ method: "hang_up", call_id: callId });
+      }
+    }
+    this.#reloaded = [];
+    this.#saveCalls();
+  }
+
+  #handleStopped(error: SignInError): void {
+    const { reason } = error;
+    const superseded = reason === "superseded";
+    if (superseded || reason === "unauthorized") {
+      const kind = superseded ? "session-superseded" : "unauthorized";
+      this.#store.forget();
+      this.#tell([...this.#services.set("signaling", kind), ...this.#services.set("calls", kind)]);
+      this.#endCalls(
+        this.calls.filter((call) => !call.orphaned),
+        "session-ended",
+      );
+      this.#setState(superseded ? "superseded" : "unauthorized");
+    } else {
+      this.#setState("gave-up");
+    }
+    this.#requests.handleSessionGone();
+    this.#settleSignIn(error);
+    if (superseded) {
+      this.emit("superseded", {});
+    } else if (reason === "unauthorized") {
+      this.emit("unauthorized", { error });
+    } else {
+      this.emit("gaveup", { error });
+    }
+  }
+
+  // Media.
+
+  /** Looks at the packets of every call until the machine has its answer. */
+  async #weigh(): Promise<void> {
+    this.#cancelWeigh();
+    await Promise.all(this.#weighed().map((call) => call.look()));
+    this.#reportMedia();
+    if (this.#machine.weighing) {
+      this.#cancelWeigh = this.#clock.after(WEIGH_PAUSE_MS, () => void this.#weigh());
+    }
+  }
+
+  #weighed(): Call[] {
+    return this.calls.filter((call) => !call.orphaned && call.sessionId !== undefined);
+  }
+
+  #reportMedia(): void {
+    if (this.#machine.weighing) {
+      const alive = this.#weighed().some((call) => call.media === "flowing");
+      this.#machine.handleMedia(alive, this.#clock.now());
+      this.#drive();
+    }
+  }
+
+  #handleMediaLost(call: Call): void {
+    if (call.orphaned) {
+      return call.end("instance-lost");
+    }
+    this.#host.hangUp(call);
+    call.end("media-lost");
+    if (!this.calls.some((other) => !other.orphaned && other.media === "flowing")) {
+      this.#machine.handleMediaLost(this.#clock.now());
+      this.#tell(this.#services.set("calls", this.#machine.avoiding ? "media-lost" : undefined));
+      this.#drive();
+    }
+  }
+
+  #handleCallEnded(ended: CallEnded): void {
+    this.#calls.delete(ended.callId);
+    this.#refreshBusy();
+    this.#saveCalls();
+    this.emit("ended", ended);
+  }
+
+  #refreshBusy(): void {
+    this.#machine.busy = this.calls.some((call) => !call.orphaned);
+  }
+
+  // What the application sees.
+
+  #setServices(reason: string): void {
+    this.#services.set("signaling", reason);
+    this.#services.set("calls", reason);
+    this.#capabilities = reason;
+  }
+
+  #tell(edges: ServiceEdge[]): void {
+    for (const { service, reason } of edges) {
+      if (reason === undefined) {
+        this.emit("serviceavailable", { service });
+      } else {
+        this.emit("serviceunavailable", { service, reason });
+      }
+    }
+    this.#refreshCapabilities();
+  }
+
+  #refreshCapabilities(): void {
+    const now = this.#services.reason("calls") ?? "";
+    if (now !== this.#capabilities) {
+      this.#capabilities = now;
+      this.emit("capabilitieschange", {});
+    }
+  }
+
+  #setState(state: ClientState): void {
+    const previous = this.#state;
+    if (state !== previous) {
+      this.#state = state;
+      this.emit("statechange", { state, previous });
+    }
+  }
+
+  #settleSignIn(result: SessionInfo | SignInError): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { resolve, reject } of waiting) {
+      if (result instanceof SignInError) {
+        reject(result);
+      } else {
+        resolve(result);
+      }
+    }
+  }
+
+  // The page.
+
+  #saveSession(): void {
+    const session = this.#machine.session;
+    this.#store.update(session ? { session } : {});
+  }
+
+  #saveCalls(): void {
+    const up = this.calls.filter((call) => call.sessionId !== undefined).map((call) => call.id);
+    this.#store.update({ calls: [...this.#reloaded, ...up] });
+  }
+
+  #watchPage(): void {
+    const listen = globalThis.addEventListener?.bind(globalThis);
+    listen?.("pagehide", () => {
+      for (const call of this.calls) {
+        call.closeLeg();
+      }
+      this.#store.release();
+    });
+    listen?.("pageshow", (event) => {
+      if (event.persisted) {
+        this.#endCalls(this.calls, "page-reloaded");
+        void this.#store.claim();
+        this.#kick();
+      }
+    });
+    listen?.("online", () => this.#kick());
+  }
+
+  #kick(): void {
+    this.#machine.kick(this.#clock.now());
+    this.#drive();
+  }
 }
 
-/** Microphone and camera: asked for once, kept live. */
-export declare class Microphone {
-  /** Asks for the microphone (a prompt the first time). Rejects with MediaError. */
-  open(): Promise<MediaStreamTrack>;
-  /** Another device, in running calls and later ones. */
-  choose(deviceId: string): Promise<void>;
-  readonly track: MediaStreamTrack | undefined;
-  close(): void;
+function info(session: Session): SessionInfo {
+  const { user, id, instanceId, bootId, url } = session;
+  return { user, sessionId: id, instanceId, bootId, url };
+}
+
+function storageOf(options: ClientOptions): Storage | undefined {
+  try {
+    return options.storage === undefined ? globalThis.sessionStorage : (options.storage ?? undefined);
+  } catch {
+    return undefined;
+  }
 }

@@ -107,8 +107,8 @@ export class CallError extends HoldfastError {
     this.code = CALL_CODES[reason] ?? 210;
   }
   /** What was asked is not allowed now; `can()` would have said so. Nothing was sent. */
-  static refused(reason: CallReason) {
-    return new CallError(reason, `not possible now: ${reason}`);
+  static refused(reason: CallReason, why: string = reason) {
+    return new CallError(reason, `not possible now: ${why}`);
   }
   /** The instance refused: nothing happened. */
   static failed(reason: FailReason, detail?: string) {

@@ -1,0 +1,174 @@
+/**
+ * One call: its state as the instance tells it, its media as the browser sees it, and its one end. Pure: packet ages and time
+ * come from outside. `call.ts` drives it and answers the commands.
+ *
+ * ```text
+ * state:  connecting -> ringing -> active <-> held -> ended
+ * media:  connecting -> flowing <-> stalled -> ended
+ * stalled: suspect (is the instance the same?) -> restart-ice -> 4 s -> media-lost
+ * ```
+ */
+import type { CallMedia, CallState } from "./events.ts";
+import { ALIVE_MS } from "./liveness.ts";
+import type { EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+
+/** What the driver carries out or tells. */
+export type CallCommand =
+  | { do: "suspect" }
+  | { do: "restart-ice" }
+  | { do: "media-lost" }
+  | { tell: "state"; state: CallState; previous: CallState }
+  | { tell: "media"; media: CallMedia; previous: CallMedia }
+  | { tell: "stalled"; sinceMs: number }
+  | { tell: "resumed"; gapMs: number }
+  | { tell: "ended"; reason: EndReason };
+
+/** Without a packet this long the application is told. */
+const TELL_STALLED_MS = 1_000;
+/** The instance is asked about again this often while media stalls. */
+const SUSPECT_AGAIN_MS = 2_000;
+/** Media must be back within this time of an answered ICE restart. */
+const RESTART_MS = 4_000;
+/** Media must start within this time of the answer. */
+const START_MS = 5_000;
+/** A stalled call without signalling is given up after this time. */
+const ABANDON_MS = 60_000;
+
+/** See the file's head. */
+export class CallMachine {
+  state: CallState = "connecting";
+  media: CallMedia = "connecting";
+  #commands: CallCommand[] = [];
+  /** When the last packet came; undefined before the first. */
+  #lastPacketAt: number | undefined;
+  #suspectAt = 0;
+  #told = false;
+  /** When the peer connection has to bring packets at the latest. */
+  #deadline: number | undefined;
+  #restarting = false;
+
+  takeCommands(): CallCommand[] {
+    const commands = this.#commands;
+    this.#commands = [];
+    return commands;
+  }
+
+  /** True while packets are missing that should come. */
+  get stalled(): boolean {
+    return this.media === "stalled";
+  }
+
+  /** The SDP answer is set. */
+  handleAnswer(now: number): void {
+    if (this.state !== "ended" && this.media === "connecting") {
+      this.#deadline = now + START_MS;
+    }
+  }
+
+  /** The instance told a state. */
+  handleState(state: WireCallState): void {
+    if (this.state !== "ended" && this.state !== state) {
+      this.#enter(state);
+    }
+  }
+
+  /** A look at the packets: their age in milliseconds, undefined when none ever came. */
+  handleSample(ageMs: number | undefined, now: number): void {
+    if (this.state === "ended") {
+      return;
+    }
+    if (ageMs !== undefined) {
+      this.#lastPacketAt = Math.max(this.#lastPacketAt ?? 0, now - ageMs);
+    }
+    if (ageMs !== undefined && ageMs <= ALIVE_MS) {
+      return this.#flowing(now);
+    }
+    if (this.media === "flowing") {
+      this.#setMedia("stalled");
+      this.#suspectAt = now;
+    }
+    this.#stalled(now);
+  }
+
+  /** ICE says `disconnected`: the same as packets missing. */
+  handleIceDisconnected(now: number): void {
+    if (this.state !== "ended" && this.media === "flowing") {
+      this.#setMedia("stalled");
+      this.#suspectAt = now;
+      this.#stalled(now);
+    }
+  }
+
+  /** The instance is the same and can be talked to: path trouble, so a new path is asked for. */
+  handleInstanceAlive(): void {
+    if (this.stalled && !this.#restarting) {
+      this.#restarting = true;
+      this.#commands.push({ do: "restart-ice" });
+    }
+  }
+
+  /** The restart was answered (`ok`) or not. */
+  handleRestarted(ok: boolean, now: number): void {
+    if (ok && this.stalled) {
+      this.#deadline = now + RESTART_MS;
+    } else {
+      this.#restarting = false;
+    }
+  }
+
+  /** Ends the call; the first reason stands. */
+  end(reason: EndReason): void {
+    if (this.state !== "ended") {
+      this.#enter("ended");
+      this.#setMedia("ended");
+      this.#commands.push({ tell: "ended", reason });
+    }
+  }
+
+  #enter(state: CallState): void {
+    const previous = this.state;
+    this.state = state;
+    this.#commands.push({ tell: "state", state, previous });
+  }
+
+  #setMedia(media: CallMedia): void {
+    const previous = this.media;
+    this.media = media;
+    this.#commands.push({ tell: "media", media, previous });
+  }
+
+  #flowing(now: number): void {
+    this.#deadline = undefined;
+    this.#restarting = false;
+    if (this.media === "flowing") {
+      return;
+    }
+    this.#setMedia("flowing");
+    if (this.#told) {
+      this.#told = false;
+      this.#commands.push({ tell: "resumed", gapMs: Math.round(now - this.#stalledSince) });
+    }
+  }
+
+  #stalledSince = 0;
+
+  #stalled(now: number): void {
+    const last = this.#lastPacketAt;
+    if (this.stalled && last !== undefined) {
+      if (!this.#told && now - last >= TELL_STALLED_MS) {
+        this.#told = true;
+        this.#stalledSince = last;
+        this.#commands.push({ tell: "stalled", sinceMs: Math.round(now - last) });
+      }
+      if (!this.#restarting && now >= this.#suspectAt) {
+        this.#suspectAt = now + SUSPECT_AGAIN_MS;
+        this.#commands.push({ do: "suspect" });
+      }
+    }
+    const abandoned = this.stalled && last !== undefined && now - last >= ABANDON_MS;
+    if (abandoned || (this.#deadline !== undefined && now >= this.#deadline)) {
+      this.#deadline = undefined;
+      this.#commands.push({ do: "media-lost" });
+    }
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * The HTTP half of the protocol: sign in, probe, sign off. Turns every answer, refusal and silence into a value; never rejects.
+ */
+import type { Clock } from "./options.ts";
+import type { Problem, SessionProbe, SignedIn, SignIn } from "./protocol.gen.ts";
+import type { Session, SignInFailure } from "./reconnect.ts";
+import type { ProbeAnswer } from "./verdict.ts";
+
+/** A balancer tries several instances within this time. */
+const SIGN_IN_MS = 4_000;
+/** A probe that takes longer is no verdict. */
+const PROBE_MS = 700;
+/** A sign-off is not waited for longer. */
+const SIGN_OFF_MS = 1_000;
+
+/** What a sign-in brought. */
+export type SignInResult = { signedIn: SignedIn; session: Session } | { failure: SignInFailure };
+
+/** Headers of one sign-in. */
+export interface SignInHeaders {
+  jwt?: string;
+  idempotencyKey: string;
+  avoid?: string;
+}
+
+/** See the file's head. */
+export class Http {
+  readonly #fetch: typeof fetch;
+  readonly #clock: Clock;
+
+  constructor(fetchLike: typeof fetch, clock: Clock) {
+    this.#fetch = fetchLike;
+    this.#clock = clock;
+  }
+
+  async signIn(url: string, body: SignIn, headers: SignInHeaders): Promise<SignInResult> {
+    try {
+      const answer = await this.#ask(`${url}/v1/sessions`, SIGN_IN_MS, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          "idempotency-key": headers.idempotencyKey,
+          ...(headers.jwt && { authorization: `Bearer ${headers.jwt}` }),
+          ...(headers.avoid && { "holdfast-avoid": headers.avoid }),
+        },
+        body: JSON.stringify(body),
+      });
+      if (answer.response.status !== 201) {
+        return { failure: refusal(answer) };
+      }
+      const signedIn = answer.body as SignedIn;
+      return { signedIn, session: toSession(signedIn, url) };
+    } catch (error) {
+      return { failure: { kind: noAnswer(error) } };
+    }
+  }
+
+  async probe(url: string, session: Session): Promise<ProbeAnswer> {
+    try {
+      const { response, body } = await this.#ask(`${url}/v1/sessions/${session.id}`, PROBE_MS, {
+        headers: bearer(session),
+      });
+      const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot");
+      const pin = response.headers.get("holdfast-pin");
+      return {
+        kind: "status",
+        status: response.status,
+        ...(bootId && { bootId }),
+        ...(pin && { pin }),
+        ...retryAfter(response),
+      };
+    } catch (error) {
+      return { kind: noAnswer(error) };
+    }
+  }
+
+  /** Survives the page (`keepalive`). */
+  async signOff(session: Session): Promise<void> {
+    const init = { method: "DELETE", keepalive: true, headers: bearer(session) };
+    await this.#ask(`${session.url}/v1/sessions/${session.id}`, SIGN_OFF_MS, init).catch(() => {});
+  }
+
+  /** The time limit includes the body: a connection may die half-way through it. */
+  async #ask(url: string, limitMs: number, init: RequestInit): Promise<{ response: Response; body: unknown }> {
+    const abort = new AbortController();
+    const cancel = this.#clock.after(limitMs, () => abort.abort());
+    try {
+      const send = this.#fetch;
+      const response = await send(url, { credentials: "include", cache: "no-store", ...init, signal: abort.signal });
+      const text = await response.text();
+      return { response, body: parse(text) };
+    } finally {
+      cancel();
+    }
+  }
+}
+
+function bearer(session: Session): Record<string, string> {
+  return { authorization: `Bearer ${session.token}` };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function noAnswer(error: unknown): "network" | "timeout" {
+  return (error as Error)?.name === "AbortError" ? "timeout" : "network";
+}
+
+function retryAfter(response: Response): { retryAfterMs?: number } {
+  const seconds = Number(response.headers.get("retry-after"));
+  return seconds > 0 ? { retryAfterMs: Math.min(seconds, 600) * 1000 } : {};
+}
+
+function refusal({ response, body }: { response: Response; body: unknown }): SignInFailure {
+  const problem = body as Partial<Problem>;
+  return {
+    kind: "status",
+    status: response.status,
+    ...(problem.type && { problem: problem.type }),
+    ...(problem.detail && { detail: problem.detail }),
+    ...retryAfter(response),
+  };
+}
+
+function toSession(signedIn: SignedIn, url: string): Session {
+  return {
+    id: signedIn.session_id,
+    token: signedIn.session_token,
+    user: signedIn.user,
+    instanceId: signedIn.instance_id,
+    bootId: signedIn.boot_id,
+    url,
+    capsule: signedIn.capsule,
+    heartbeatMs: signedIn.heartbeat_ms,
+    windowMs: signedIn.reconnect_window_ms,
+  };
+}

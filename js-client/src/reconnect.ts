@@ -1,0 +1,693 @@
+/**
+ * The way in and every way back: decides what to do at a sign-in and after each kind of loss. Pure: time and random numbers
+ * come from outside, and it never touches a socket. `client.ts` drives it.
+ *
+ * What the driver owes it: after every `handle*`/`start`/`stop`, carry out all `takeCommands()`; call `handleTimeout` when
+ * `pollTimeout()` is due; answer `sign-in` by `handleSignedIn` or `handleSignInFailed`, `probe` by `handleProbe`, `open` by
+ * `handleAttached` or `handleClosed`, and `weigh` by `handleMedia`. Answers carry the number of what they answer; one that is
+ * out of date is ignored here, so that nobody has to cancel anything.
+ *
+ * ```text
+ * idle ──start──> signing-in ──> opening ──> attached ──loss──> waiting ──> probing ──alive──> opening (same session)
+ *   ^                 ^                         │                  ^           └─gone─> waiting ──> signing-in
+ *   └──stop── any     └───── waiting <──────────┴── silent ──> weighing ──alive──> probing the others for 5 s
+ * ```
+ */
+import { retryDelay } from "./delay.ts";
+import { SignInError } from "./errors.ts";
+import type { LossKind } from "./events.ts";
+import type { ProblemType } from "./protocol.gen.ts";
+import { judgeClose, judgeProbe, type ProbeAnswer } from "./verdict.ts";
+
+/** A session, as far as finding it again needs it. Kept over a reload. */
+export interface Session {
+  id: string;
+  token: string;
+  user: string;
+  instanceId: string;
+  bootId: string;
+  /** Base URL of the balancer that was used last. */
+  url: string;
+  capsule: string;
+  heartbeatMs: number;
+  windowMs: number;
+}
+
+/** Proof that signs the same user in again without a fresh token. */
+export interface Proof {
+  capsule: string;
+  token: string;
+}
+
+/** How a sign-in failed. `token`: the application's provider did. */
+export type SignInFailure =
+  | { kind: "network" | "timeout" }
+  | { kind: "status"; status: number; problem?: ProblemType; detail?: string; retryAfterMs?: number }
+  | { kind: "token"; error: unknown };
+
+/** What the driver carries out. */
+export type Command =
+  | { do: "sign-in"; ask: number; url: string; key: number; proof?: Proof; ticket?: string; avoid?: string }
+  | { do: "probe"; ask: number; url: string; session: Session }
+  | { do: "open"; link: number; session: Session }
+  | { do: "close"; link: number }
+  | { do: "sign-off"; session: Session }
+  | { do: "weigh" }
+  | { tell: "signaling-lost"; kind: LossKind }
+  | { tell: "session-lost"; kind: LossKind; calls: "end" | "keep" }
+  | { tell: "attached"; session: Session; same: boolean; gapMs: number; left?: Session; kind?: LossKind }
+  | { tell: "instance-alive" }
+  | { tell: "retrying"; attempt: number; delayMs: number; reason: string }
+  | { tell: "stopped"; error: SignInError };
+
+type Phase =
+  | { at: "idle" }
+  | { at: "waiting"; until: number; next: "sign-in" | "probe" }
+  | { at: "signing-in"; ask: number }
+  | { at: "probing"; ask: number; url: string; repeated: boolean }
+  | { at: "opening"; link: number; until: number }
+  | { at: "attached"; link: number; heardBy: number }
+  | { at: "weighing"; until: number };
+
+/** A sign-in elsewhere beside an attached session: make before break. */
+interface Move {
+  ticket?: string;
+  avoid?: string;
+  kind: LossKind;
+  tries: number;
+  ask?: number;
+  link?: number;
+  session?: Session;
+  /** When its current step is over time, or a waiting one begins. */
+  until: number;
+}
+
+/** An open socket must be attached within this time. */
+const OPEN_MS = 2_000;
+/** Media decides about a silent instance within this time. */
+const WEIGH_MS = 600;
+/** While media lives, other balancers are tried this long before signing in elsewhere. */
+const PRESERVE_MS = 5_000;
+/** Pause between two rounds over the balancers while a silent instance's media lives. */
+const PRESERVE_PAUSE_MS = 250;
+/** Retries spread over this time until the service has told its own. */
+const DEFAULT_WINDOW_MS = 500;
+/** A move that failed this often waits for the instance to ask again. */
+const MOVE_TRIES = 5;
+/** A move's sign-in and attach have this long per step. */
+const MOVE_STEP_MS = 5_000;
+/** Missed heartbeats that mean loss. */
+const HEARTBEATS = 3;
+
+/** See the file's head. */
+export class Reconnect {
+  #phase: Phase = { at: "idle" };
+  #commands: Command[] = [];
+  readonly #urls: string[];
+  readonly #giveUpAfterMs: number;
+  readonly #random: () => number;
+  #cursor = 0;
+  #counter = 0;
+  #session: Session | undefined;
+  /** The session that was attached last, until another one is. */
+  #left: Session | undefined;
+  #proof: Proof | undefined;
+  #move: Move | undefined;
+  #verify: { ask: number; repeated: boolean; replace: boolean } | undefined;
+  #round: string[] = [];
+  #floorMs = 0;
+  #loss: { kind: LossKind; since: number } | undefined;
+  #preserveUntil: number | undefined;
+  #windowMs = DEFAULT_WINDOW_MS;
+  #attempt = 0;
+  #failingSince: number | undefined;
+  #tried = 0;
+  #key = 0;
+  #wasAttached = false;
+  /** Calls are up: nothing moves the session away from its instance by choice. */
+  busy = false;
+
+  constructor(options: { urls: string[]; giveUpAfterMs: number; random: () => number }) {
+    this.#urls = [];
+    this.#giveUpAfterMs = options.giveUpAfterMs;
+    this.#random = options.random;
+    this.#learn(options.urls);
+  }
+
+  /** True while attached. */
+  get attached(): boolean {
+    return this.#phase.at === "attached";
+  }
+
+  /** The session in use or being looked for. */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** The link that carries messages. */
+  get link(): number | undefined {
+    return this.#phase.at === "attached" ? this.#phase.link : undefined;
+  }
+
+  /** True while the answer to "does media flow" decides something. */
+  get weighing(): boolean {
+    return this.#phase.at === "weighing" || this.#preserveUntil !== undefined;
+  }
+
+  /** True while media was lost and another instance is being signed in to. */
+  get avoiding(): boolean {
+    return this.#move?.avoid !== undefined;
+  }
+
+  /** True from `start` until stopped. */
+  get running(): boolean {
+    return this.#phase.at !== "idle";
+  }
+
+  takeCommands(): Command[] {
+    const commands = this.#commands;
+    this.#commands = [];
+    return commands;
+  }
+
+  /** The next moment for `handleTimeout`, and what for. */
+  pollTimeout(): { at: number; why: string } | undefined {
+    const due: { at: number; why: string }[] = [];
+    const phase = this.#phase;
+    if (phase.at === "waiting") {
+      due.push({ at: phase.until, why: phase.next });
+    } else if (phase.at === "opening" || phase.at === "weighing") {
+      due.push({ at: phase.until, why: phase.at });
+    } else if (phase.at === "attached") {
+      due.push({ at: phase.heardBy, why: "heartbeat" });
+    }
+    if (this.#preserveUntil !== undefined) {
+      due.push({ at: this.#preserveUntil, why: "preserve" });
+    }
+    if (this.#move) {
+      due.push({ at: this.#move.until, why: "move" });
+    }
+    return due.sort((a, b) => a.at - b.at)[0];
+  }
+
+  /** Signs in, or looks for `kept`, the session of the page before a reload. No effect while running. */
+  start(now: number, kept?: Session): void {
+    if (this.running) {
+      return;
+    }
+    this.#resetTries();
+    if (!kept) {
+      return this.#signIn();
+    }
+    this.#session = kept;
+    this.#wasAttached = true;
+    this.#windowMs = kept.windowMs;
+    this.#loss = { kind: "signaling-lost", since: now };
+    this.#learn([kept.url]);
+    this.#cursor = this.#urls.indexOf(kept.url);
+    this.#startRound(now);
+  }
+
+  /** Signs off. */
+  stop(): void {
+    this.#dropMove();
+    this.#closeLink();
+    if (this.#session) {
+      this.#commands.push({ do: "sign-off", session: this.#session });
+    }
+    this.#forget();
+  }
+
+  /** The network may be back, or the user is impatient: what waits is tried now. */
+  kick(now: number): void {
+    if (this.#phase.at === "waiting") {
+      this.#phase.until = now + this.#floorMs;
+      this.handleTimeout(now);
+    } else if (this.#phase.at === "attached" && !this.#verify) {
+      this.#verifyAgain(false, true);
+    }
+  }
+
+  handleTimeout(now: number): void {
+    if (this.#preserveUntil !== undefined && now >= this.#preserveUntil) {
+      return this.#leaveSilent(now);
+    }
+    if (this.#move && now >= this.#move.until) {
+      this.#moveTimedOut(now);
+    }
+    const phase = this.#phase;
+    if (phase.at === "waiting" && now >= phase.until) {
+      this.#floorMs = 0;
+      return phase.next === "sign-in" ? this.#signIn() : this.#startRound(now);
+    }
+    if (phase.at === "weighing" && now >= phase.until) {
+      return this.#gone("instance-silent", now);
+    }
+    if ((phase.at === "opening" && now >= phase.until) || (phase.at === "attached" && now >= phase.heardBy)) {
+      this.#closeLink();
+      this.#lost("signaling-lost", now);
+    }
+  }
+
+  handleSignedIn(ask: number, session: Session, alternates: string[], now: number): void {
+    this.#learn(alternates);
+    if (this.#phase.at === "signing-in" && this.#phase.ask === ask) {
+      this.#session = session;
+      this.#windowMs = session.windowMs;
+      this.#key = 0;
+      this.#wasAttached = false;
+      return this.#open(session.url, now);
+    }
+    const move = this.#move;
+    if (move && move.ask === ask) {
+      move.session = session;
+      move.link = ++this.#counter;
+      move.until = now + MOVE_STEP_MS;
+      this.#commands.push({ do: "open", link: move.link, session });
+      return;
+    }
+    this.#commands.push({ do: "sign-off", session });
+  }
+
+  handleSignInFailed(ask: number, failure: SignInFailure, now: number): void {
+    if (this.#move?.ask === ask) {
+      return this.#moveFailed(now);
+    }
+    if (this.#phase.at !== "signing-in" || this.#phase.ask !== ask) {
+      return;
+    }
+    if (failure.kind === "token") {
+      const error = SignInError.tokenFailed(failure.error);
+      return this.#loss ? this.#wait("sign-in", 0, now, error) : this.#stopWith(error);
+    }
+    this.#cursor++;
+    if (failure.kind === "status") {
+      return this.#signInRefused(failure, now);
+    }
+    this.#tried++;
+    if (this.#tried % this.#urls.length !== 0) {
+      return this.#signIn();
+    }
+    this.#wait("sign-in", 0, now, SignInError.unreachable());
+  }
+
+  handleAttached(link: number, told: { heartbeatMs: number; windowMs: number; capsule: string }, now: number): void {
+    if (this.#move?.link === link) {
+      return this.#moveAttached(this.#move, told, now);
+    }
+    if (this.#phase.at === "opening" && this.#phase.link === link && this.#session) {
+      this.#becomeAttached(link, this.#session, told, now, this.#loss?.kind);
+    }
+  }
+
+  /** Any message came. */
+  handleHeard(link: number, now: number): void {
+    if (this.#phase.at === "attached" && this.#phase.link === link && this.#session) {
+      this.#phase.heardBy = now + HEARTBEATS * this.#session.heartbeatMs;
+    }
+  }
+
+  /** The service's reconnect window, refreshed. */
+  handleWindow(windowMs: number): void {
+    this.#windowMs = windowMs;
+  }
+
+  handleCapsule(capsule: string): void {
+    if (this.#session) {
+      this.#session = { ...this.#session, capsule };
+    }
+  }
+
+  handleClosed(link: number, code: number, reason: string, now: number): void {
+    if (this.#move?.link === link) {
+      return this.#moveFailed(now);
+    }
+    const phase = this.#phase;
+    if ((phase.at === "attached" || phase.at === "opening") && phase.link === link) {
+      const verdict = judgeClose(code, reason);
+      this.#lost(verdict.kind, now, verdict.retryAfterMs);
+    }
+  }
+
+  handleProbe(ask: number, answer: ProbeAnswer, now: number): void {
+    if (this.#verify?.ask === ask) {
+      return this.#verified(this.#verify, answer, now);
+    }
+    const phase = this.#phase;
+    if (phase.at !== "probing" || phase.ask !== ask || !this.#session) {
+      return;
+    }
+    if (answer.kind === "timeout" && !phase.repeated) {
+      return this.#probe(phase.url, true);
+    }
+    switch (judgeProbe(answer, this.#session.bootId)) {
+      case "alive":
+        this.#cursor = this.#urls.indexOf(phase.url);
+        this.#preserveUntil = undefined;
+        return this.#open(phase.url, now);
+      case "gone":
+        return this.#gone("instance-lost", now);
+      case "silent":
+        return this.#preserveUntil === undefined ? this.#weigh(now) : this.#probeNext(now);
+      case "unauthorized":
+        return this.#stopWith(SignInError.unauthorized());
+      case "none":
+        this.#floorMs = Math.max(this.#floorMs, (answer.kind === "status" && answer.retryAfterMs) || 0);
+        return this.#probeNext(now);
+    }
+  }
+
+  /** The media's answer while `weighing`: a packet within the last 600 ms on any call, or on none. */
+  handleMedia(alive: boolean, now: number): void {
+    if (this.#phase.at === "weighing" && alive) {
+      this.#preserveUntil = now + PRESERVE_MS;
+      this.#cursor++;
+      this.#startRound(now);
+    } else if (this.weighing && !alive) {
+      this.#gone("instance-silent", now);
+    }
+  }
+
+  /** Packets stopped or the network changed: asks whether the instance is still the same. */
+  suspectMedia(): void {
+    if (this.#phase.at === "attached" && !this.#verify && this.#session) {
+      this.#verifyAgain(false, false);
+    }
+  }
+
+  /** The instance is the same, its media still missing: the socket may be dead without knowing it, so it is replaced. */
+  replaceLink(now: number): void {
+    if (this.#phase.at === "attached" && this.#session) {
+      this.#closeLink();
+      this.#dropMove();
+      this.#loss = { kind: "network-changed", since: now };
+      this.#commands.push({ tell: "signaling-lost", kind: "network-changed" });
+      this.#open(this.#session.url, now);
+    }
+  }
+
+  /** UDP is dead while the instance answers: signs in elsewhere. */
+  handleMediaLost(now: number): void {
+    if (this.#phase.at === "attached" && this.#session && !this.#move) {
+      const avoid = `${this.#session.instanceId}.${this.#session.bootId}`;
+      this.#move = { avoid, kind: "media-lost", tries: 0, until: now + this.#jitter() };
+    }
+  }
+
+  /** The instance asks the client to sign in elsewhere. */
+  handleMove(ticket: string, now: number): void {
+    if (this.#phase.at === "attached" && !this.#move && !this.busy) {
+      this.#move = { ticket, kind: "instance-draining", tries: 0, until: now + this.#jitter() };
+    }
+  }
+
+  #jitter(): number {
+    return retryDelay(0, this.#windowMs, 0, this.#random);
+  }
+
+  #learn(urls: string[]): void {
+    for (const url of urls) {
+      const base = url.replace(/\/+$/, "");
+      if (!this.#urls.includes(base)) {
+        this.#urls.push(base);
+      }
+    }
+  }
+
+  #url(): string {
+    return this.#urls[this.#cursor % this.#urls.length] ?? "";
+  }
+
+  #signIn(): void {
+    const ask = ++this.#counter;
+    this.#key ||= ask;
+    this.#phase = { at: "signing-in", ask };
+    const proof = this.#proof && { proof: this.#proof };
+    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: this.#key, ...proof });
+  }
+
+  #signInRefused(failure: SignInFailure & { kind: "status" }, now: number): void {
+    const { status, problem, detail } = failure;
+    if (status !== 502) {
+      this.#key = 0;
+    }
+    if (status === 401) {
+      return this.#credentialsRefused(problem);
+    }
+    if (status === 429 || status >= 500) {
+      return this.#wait("sign-in", failure.retryAfterMs ?? 0, now, SignInError.unavailable(problem));
+    }
+    this.#stopWith(status === 403 ? SignInError.forbidden(problem) : SignInError.rejected(problem, detail));
+  }
+
+  /** A refused proof leaves a fresh token to try; a refused token is final. */
+  #credentialsRefused(problem?: ProblemType): void {
+    if (!this.#proof) {
+      return this.#stopWith(SignInError.unauthorized(problem));
+    }
+    this.#proof = undefined;
+    this.#signIn();
+  }
+
+  #open(url: string, now: number): void {
+    if (this.#session) {
+      this.#session = { ...this.#session, url };
+      const link = ++this.#counter;
+      this.#phase = { at: "opening", link, until: now + OPEN_MS };
+      this.#commands.push({ do: "open", link, session: this.#session });
+    }
+  }
+
+  #becomeAttached(
+    link: number,
+    session: Session,
+    told: { heartbeatMs: number; windowMs: number; capsule: string },
+    now: number,
+    kind: LossKind | undefined,
+  ): void {
+    const same = this.#wasAttached;
+    const left = same ? undefined : this.#left;
+    this.#session = { ...session, ...told };
+    this.#windowMs = told.windowMs;
+    this.#left = this.#session;
+    this.#wasAttached = true;
+    this.#proof = undefined;
+    this.#phase = { at: "attached", link, heardBy: now + HEARTBEATS * told.heartbeatMs };
+    this.#resetTries();
+    const gapMs = this.#loss ? now - this.#loss.since : 0;
+    this.#loss = undefined;
+    this.#commands.push({
+      tell: "attached",
+      session: this.#session,
+      same,
+      gapMs,
+      ...(left && { left }),
+      ...(kind && { kind }),
+    });
+  }
+
+  #resetTries(): void {
+    this.#attempt = 0;
+    this.#failingSince = undefined;
+    this.#tried = 0;
+    this.#floorMs = 0;
+    this.#preserveUntil = undefined;
+  }
+
+  #lost(kind: LossKind, now: number, floorMs = 0): void {
+    this.#dropMove();
+    this.#verify = undefined;
+    if (this.#loss) {
+      this.#loss.kind = kind;
+    } else {
+      this.#loss = { kind, since: now };
+      this.#commands.push({ tell: "signaling-lost", kind });
+    }
+    switch (kind) {
+      case "instance-lost":
+      case "instance-draining":
+        return this.#gone(kind, now);
+      case "instance-silent":
+        return this.#weigh(now);
+      case "session-superseded":
+        return this.#stopWith(SignInError.superseded());
+      case "unauthorized":
+        return this.#stopWith(SignInError.unauthorized());
+      case "signaling-lost":
+      case "network-changed":
+      case "media-lost":
+        return this.#wait("probe", floorMs, now, SignInError.unreachable());
+    }
+  }
+
+  #weigh(now: number): void {
+    this.#phase = { at: "weighing", until: now + WEIGH_MS };
+    this.#commands.push({ do: "weigh" });
+  }
+
+  /** The session is gone for this client: its calls end, unless their media lives without it. */
+  #gone(kind: LossKind, now: number, calls: "end" | "keep" = "end"): void {
+    this.#preserveUntil = undefined;
+    this.#loss = { kind, since: this.#loss?.since ?? now };
+    if (this.#session) {
+      this.#proof = { capsule: this.#session.capsule, token: this.#session.token };
+      this.#session = undefined;
+      this.#key = 0;
+    }
+    this.#wasAttached = false;
+    this.#commands.push({ tell: "session-lost", kind, calls });
+    this.#wait("sign-in", 0, now, SignInError.unavailable());
+  }
+
+  #leaveSilent(now: number): void {
+    this.#closeLink();
+    this.#gone("instance-silent", now, "keep");
+  }
+
+  #wait(next: "sign-in" | "probe", floorMs: number, now: number, error: SignInError): void {
+    this.#failingSince ??= now;
+    if (now - this.#failingSince >= this.#giveUpAfterMs) {
+      return this.#stopWith(error);
+    }
+    const delayMs = retryDelay(this.#attempt, this.#windowMs, floorMs, this.#random);
+    this.#floorMs = floorMs;
+    if (this.#attempt++ > 0) {
+      this.#commands.push({ tell: "retrying", attempt: this.#attempt, delayMs, reason: error.reason });
+    }
+    this.#phase = { at: "waiting", until: now + delayMs, next };
+  }
+
+  #startRound(now: number): void {
+    const at = this.#cursor % this.#urls.length;
+    this.#round = [...this.#urls.slice(at), ...this.#urls.slice(0, at)];
+    this.#probeNext(now);
+  }
+
+  #probeNext(now: number): void {
+    const url = this.#round.shift();
+    if (url !== undefined) {
+      return this.#probe(url, false);
+    }
+    if (this.#preserveUntil === undefined) {
+      return this.#wait("probe", this.#floorMs, now, SignInError.unreachable());
+    }
+    this.#phase = { at: "waiting", until: now + PRESERVE_PAUSE_MS, next: "probe" };
+  }
+
+  #probe(url: string, repeated: boolean): void {
+    if (this.#session) {
+      const ask = ++this.#counter;
+      this.#phase = { at: "probing", ask, url, repeated };
+      this.#commands.push({ do: "probe", ask, url, session: this.#session });
+    }
+  }
+
+  #verifyAgain(repeated: boolean, replace: boolean): void {
+    if (this.#session) {
+      this.#verify = { ask: ++this.#counter, repeated, replace };
+      this.#commands.push({ do: "probe", ask: this.#verify.ask, url: this.#session.url, session: this.#session });
+    }
+  }
+
+  #verified(verify: { repeated: boolean; replace: boolean }, answer: ProbeAnswer, now: number): void {
+    this.#verify = undefined;
+    if (!this.#session) {
+      return;
+    }
+    if (answer.kind !== "status" && !verify.repeated) {
+      return this.#verifyAgain(true, verify.replace);
+    }
+    const verdict = judgeProbe(answer, this.#session.bootId);
+    if (verdict === "alive") {
+      return verify.replace ? this.replaceLink(now) : void this.#commands.push({ tell: "instance-alive" });
+    }
+    if (verdict === "gone" || verdict === "silent") {
+      this.#closeLink();
+      this.#lost(verdict === "gone" ? "instance-lost" : "instance-silent", now);
+    } else if (answer.kind !== "status") {
+      this.#closeLink();
+      this.#lost("network-changed", now);
+    }
+  }
+
+  #moveTimedOut(now: number): void {
+    const move = this.#move;
+    if (!move) {
+      return;
+    }
+    if (move.ask !== undefined) {
+      return this.#moveFailed(now);
+    }
+    move.ask = ++this.#counter;
+    move.until = now + MOVE_STEP_MS;
+    this.#commands.push({
+      do: "sign-in",
+      ask: move.ask,
+      url: this.#url(),
+      key: move.ask,
+      ...(move.ticket ? { ticket: move.ticket } : this.#session && { proof: this.#session }),
+      ...(move.avoid && { avoid: move.avoid }),
+    });
+  }
+
+  #moveFailed(now: number): void {
+    const move = this.#move;
+    this.#dropMove();
+    if (move && move.tries < MOVE_TRIES) {
+      const { ticket, avoid, kind } = move;
+      const tries = move.tries + 1;
+      const until = now + retryDelay(tries, this.#windowMs, 0, this.#random);
+      this.#move = { ...(ticket && { ticket }), ...(avoid && { avoid }), kind, tries, until };
+    }
+  }
+
+  #moveAttached(move: Move, told: { heartbeatMs: number; windowMs: number; capsule: string }, now: number): void {
+    const { link, session } = move;
+    if ((this.busy && move.ticket) || !session || link === undefined) {
+      return this.#dropMove();
+    }
+    const old = this.#session;
+    this.#move = undefined;
+    this.#verify = undefined;
+    this.#closeLink();
+    this.#wasAttached = false;
+    this.#becomeAttached(link, session, told, now, move.kind);
+    if (old) {
+      this.#commands.push({ do: "sign-off", session: old });
+    }
+  }
+
+  #dropMove(): void {
+    if (this.#move?.link !== undefined) {
+      this.#commands.push({ do: "close", link: this.#move.link });
+    }
+    if (this.#move?.session) {
+      this.#commands.push({ do: "sign-off", session: this.#move.session });
+    }
+    this.#move = undefined;
+  }
+
+  #closeLink(): void {
+    if (this.#phase.at === "attached" || this.#phase.at === "opening") {
+      this.#commands.push({ do: "close", link: this.#phase.link });
+    }
+  }
+
+  #forget(): void {
+    this.#phase = { at: "idle" };
+    this.#session = undefined;
+    this.#proof = undefined;
+    this.#left = undefined;
+    this.#loss = undefined;
+    this.#verify = undefined;
+    this.#preserveUntil = undefined;
+    this.#key = 0;
+  }
+
+  #stopWith(error: SignInError): void {
+    this.#dropMove();
+    this.#closeLink();
+    this.#forget();
+    this.#commands.push({ tell: "stopped", error });
+  }
+}
