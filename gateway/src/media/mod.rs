@@ -3,7 +3,23 @@
 //! Signalling hands it SDP offers through [`MediaPlane`] and hears of each peer's fate as [`MediaEvent`]s. Packets never
 //! leave the worker threads. It knows peers, not users, sessions or calls.
 
+mod answer;
+mod client_hello;
+mod dtls;
+mod fingerprint;
+mod ice;
+mod offer;
+mod path;
+mod peer;
 mod plane;
+mod registry;
+mod rtcp;
+mod rtp;
+mod srtp;
+mod stats;
+mod stun;
+mod tone;
+mod worker;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -148,6 +164,10 @@ pub struct MediaStats {
     pub packets_in: u64,
     /// Datagrams sent.
     pub packets_out: u64,
+    /// Events lost because nobody drained the receiver.
+    pub events_lost: u64,
+    /// Peers lost to a panic of ours.
+    pub panics: u64,
     /// Datagrams dropped, by reason (a stable metric label).
     pub dropped: Vec<(&'static str, u64)>,
 }

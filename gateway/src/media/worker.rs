@@ -1,0 +1,432 @@
+//! A worker: one OS thread with one socket of the shared port and the peers that it adopted.
+//!
+//! The worker whose socket gets a peer's first valid check adopts it. The kernel may spread the peer's later addresses
+//! over other workers' sockets; those verify the check themselves and hand such packets over.
+
+use super::dtls::Identity;
+use super::ice::Generation;
+use super::peer::{Effects, Peer};
+use super::registry::{Located, Registry};
+use super::stats::{Counters, Drop, bump};
+use super::stun::{self, Request};
+use super::{Failure, MediaEvent, MediaEventKind, PeerId};
+use bytes::BytesMut;
+use holdfast_udp::{BATCH, Inbox, Outbox, Pace, UdpPort, Waker};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Datagrams of handshakes handled per turn, some 2 ms of work, so that a rush of calls does not delay media.
+const HANDSHAKES_PER_TURN: usize = 8;
+/// Handshake datagrams that wait; more are dropped, and the browser repeats them.
+const MAX_WAITING_HANDSHAKES: usize = 4096;
+/// Datagrams for another worker that wait; more are dropped.
+pub(super) const MAX_STRAYS: usize = 2048;
+/// Longest wait, so that a worker always shows that it moves.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+/// A turn this much later than planned means that the process was frozen. That time is not counted against peers.
+const FROZEN: Duration = Duration::from_millis(300);
+/// A worker forgets where to hand packets of an address to after this time without a check from it.
+const STRAY_ROUTE: Duration = Duration::from_secs(30);
+/// How often what expires slowly is looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// What signalling asks of a worker.
+pub(super) enum Control {
+    Restart { peer: PeerId, generation: Generation, audio_sends: bool, video_sends: bool },
+    Close(PeerId),
+}
+
+/// A datagram for another worker's peer.
+pub(super) struct Stray {
+    from: SocketAddr,
+    datagram: BytesMut,
+}
+
+/// How to reach a worker.
+#[derive(Clone)]
+pub(super) struct Mailbox {
+    pub(super) control: Sender<Control>,
+    pub(super) strays: SyncSender<Stray>,
+    pub(super) waker: Waker,
+}
+
+/// What all workers and the handle share.
+pub(super) struct Shared {
+    pub(super) registry: Registry,
+    pub(super) identity: Arc<Identity>,
+    pub(super) counters: Vec<Counters>,
+    /// Milliseconds from `started` to each worker's last turn.
+    pub(super) moved: Vec<AtomicU64>,
+    pub(super) started: Instant,
+    pub(super) stopping: AtomicBool,
+    pub(super) mailboxes: OnceLock<Vec<Mailbox>>,
+    pub(super) events: tokio::sync::mpsc::Sender<MediaEvent>,
+    pub(super) max_peers: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Route {
+    Here(PeerId),
+    Elsewhere(usize, Instant),
+}
+
+struct Resident {
+    peer: Peer,
+    /// The time under which it stands in the timer queue.
+    armed: Instant,
+}
+
+/// A worker's state apart from its socket and buffers.
+pub(super) struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    control: Receiver<Control>,
+    strays: Receiver<Stray>,
+    peers: HashMap<PeerId, Resident>,
+    routes: HashMap<SocketAddr, Route>,
+    timers: BinaryHeap<Reverse<(Instant, PeerId)>>,
+    handshakes: VecDeque<(PeerId, SocketAddr, BytesMut)>,
+    effects: Effects,
+    clock: Clock,
+    next_sweep: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(index: usize, shared: Arc<Shared>, control: Receiver<Control>, strays: Receiver<Stray>) -> Self {
+        let now = Instant::now();
+        Self {
+            index,
+            shared,
+            control,
+            strays,
+            peers: HashMap::new(),
+            routes: HashMap::new(),
+            timers: BinaryHeap::new(),
+            handshakes: VecDeque::new(),
+            effects: Effects::default(),
+            clock: Clock { last: now, frozen: Duration::ZERO },
+            next_sweep: now,
+        }
+    }
+
+    /// Runs until the plane stops or the socket breaks.
+    pub(super) fn run(mut self, port: &UdpPort) -> std::io::Result<()> {
+        let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
+        let mut pace = Pace::new(Instant::now());
+        while !self.shared.stopping.load(Relaxed) {
+            let received = inbox.receive(port)?;
+            let now = self.begin_turn();
+            pace.arrived(received, now);
+            bump(&self.counters().packets_in, received as u64);
+            for (datagram, from) in inbox.datagrams() {
+                self.handle_datagram(datagram, from, now, true);
+            }
+            self.handle_mail(now);
+            self.handle_handshakes(now);
+            self.handle_timers(now);
+            self.flush(port, &mut outbox);
+            if received == BATCH || !self.handshakes.is_empty() {
+                continue;
+            }
+            let due = self.until_due(now);
+            match pace.pause() {
+                Some(pause) => std::thread::sleep(pause.min(due)),
+                None => port.wait(due)?,
+            }
+        }
+        self.close_all();
+        self.flush(port, &mut outbox);
+        Ok(())
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.counters[self.index]
+    }
+
+    fn begin_turn(&mut self) -> Instant {
+        let real = Instant::now();
+        let since = real.saturating_duration_since(self.shared.started);
+        self.shared.moved[self.index].store(since.as_millis() as u64, Relaxed);
+        self.clock.turn(real)
+    }
+
+    fn until_due(&self, now: Instant) -> Duration {
+        let due = self.timers.peek().map_or(MAX_WAIT, |Reverse((due, _))| due.saturating_duration_since(now));
+        due.min(MAX_WAIT)
+    }
+
+    /// `first_hand`: it came from our own socket, so it may still be handed over.
+    fn handle_datagram(&mut self, datagram: &[u8], from: SocketAddr, now: Instant, first_hand: bool) {
+        if stun::looks_like(datagram) {
+            return self.handle_stun(datagram, from, now, first_hand);
+        }
+        match self.routes.get(&from) {
+            Some(&Route::Here(id)) => {
+                let is_dtls = matches!(datagram, [20..=63, ..]);
+                if is_dtls && self.peers.get(&id).is_some_and(|resident| resident.peer.connecting()) {
+                    self.queue_handshake(id, from, datagram);
+                } else {
+                    self.dispatch(id, datagram, from, now);
+                }
+            }
+            Some(&Route::Elsewhere(owner, _)) if first_hand => self.hand_over(owner, datagram, from),
+            Some(Route::Elsewhere(..)) | None => self.counters().dropped(Drop::Unchecked),
+        }
+    }
+
+    fn handle_stun(&mut self, datagram: &[u8], from: SocketAddr, now: Instant, first_hand: bool) {
+        let Some(request) = Request::parse(datagram) else { return self.counters().dropped(Drop::StunMalformed) };
+        let ufrag = request.local_ufrag;
+        if let Some(&Route::Here(id)) = self.routes.get(&from)
+            && self.peers.get(&id).is_some_and(|resident| resident.peer.answers_to(ufrag))
+        {
+            return self.dispatch(id, datagram, from, now);
+        }
+        let shared = self.shared.clone();
+        let verify = |password: &str| request.verify(password, shared.identity.provider.crypto());
+        match shared.registry.locate(ufrag, self.index, verify) {
+            Located::Unknown => self.counters().dropped(Drop::StunUser),
+            Located::Forged => self.counters().dropped(Drop::StunIntegrity),
+            Located::Adopted(id, setup, restart) => {
+                let (waited, sends) =
+                    (setup.waited(), (setup.audio.sends, setup.video.as_ref().is_some_and(|v| v.sends)));
+                let mut peer = Peer::new(*setup, shared.identity.clone(), waited, now);
+                if let Some(generation) = restart {
+                    peer.restart(generation, sends.0, sends.1);
+                }
+                let armed = peer.poll_timeout();
+                self.timers.push(Reverse((armed, id)));
+                self.peers.insert(id, Resident { peer, armed });
+                self.dispatch(id, datagram, from, now);
+            }
+            Located::At(id, owner) if owner == self.index => self.dispatch(id, datagram, from, now),
+            Located::At(_, owner) if first_hand => {
+                if self.routes.len() < self.shared.max_peers * 8 {
+                    self.take_route(from, Route::Elsewhere(owner, now + STRAY_ROUTE));
+                }
+                self.hand_over(owner, datagram, from);
+            }
+            Located::At(..) => self.counters().dropped(Drop::StunUser),
+        }
+    }
+
+    fn hand_over(&self, owner: usize, datagram: &[u8], from: SocketAddr) {
+        let Some(mailbox) = self.shared.mailboxes.get().and_then(|all| all.get(owner)) else { return };
+        match mailbox.strays.try_send(Stray { from, datagram: BytesMut::from(datagram) }) {
+            Ok(()) => mailbox.waker.wake(),
+            Err(_) => self.counters().dropped(Drop::Queue),
+        }
+    }
+
+    fn queue_handshake(&mut self, id: PeerId, from: SocketAddr, datagram: &[u8]) {
+        if self.handshakes.len() >= MAX_WAITING_HANDSHAKES {
+            return self.counters().dropped(Drop::Queue);
+        }
+        self.handshakes.push_back((id, from, BytesMut::from(datagram)));
+    }
+
+    fn handle_mail(&mut self, now: Instant) {
+        while let Ok(stray) = self.strays.try_recv() {
+            self.handle_datagram(&stray.datagram, stray.from, now, false);
+        }
+        while let Ok(control) = self.control.try_recv() {
+            match control {
+                Control::Restart { peer, generation, audio_sends, video_sends } => {
+                    if let Some(resident) = self.peers.get_mut(&peer) {
+                        resident.peer.restart(generation, audio_sends, video_sends);
+                    }
+                }
+                Control::Close(id) => {
+                    self.with_peer(id, |peer, effects| {
+                        peer.close(now, effects);
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+
+    fn handle_handshakes(&mut self, now: Instant) {
+        for _ in 0..HANDSHAKES_PER_TURN {
+            let Some((id, from, datagram)) = self.handshakes.pop_front() else { return };
+            self.dispatch(id, &datagram, from, now);
+        }
+    }
+
+    fn handle_timers(&mut self, now: Instant) {
+        while let Some(&Reverse((due, id))) = self.timers.peek() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            // An entry that was superseded by an earlier one, or whose peer is gone, is skipped.
+            let Some(resident) = self.peers.get_mut(&id).filter(|resident| resident.armed == due) else { continue };
+            resident.armed = now + Duration::from_secs(3600);
+            self.with_peer(id, |peer, effects| {
+                peer.handle_timeout(now, effects);
+                Ok(())
+            });
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.routes.retain(|_, route| !matches!(route, Route::Elsewhere(_, until) if *until < now));
+        if self.index == 0 {
+            for id in self.shared.registry.expire() {
+                self.tell(id, MediaEventKind::Failed(Failure::Timeout));
+            }
+        }
+    }
+
+    fn dispatch(&mut self, id: PeerId, datagram: &[u8], from: SocketAddr, now: Instant) {
+        self.with_peer(id, |peer, effects| peer.handle_datagram(datagram, from, now, effects));
+    }
+
+    /// Runs something on a peer and does what it wants. A panic costs this peer only.
+    fn with_peer(&mut self, id: PeerId, act: impl FnOnce(&mut Peer, &mut Effects) -> Result<(), Drop>) {
+        let Some(resident) = self.peers.get_mut(&id) else { return };
+        let was_live = resident.peer.live();
+        let effects = &mut self.effects;
+        let result = catch_unwind(AssertUnwindSafe(|| act(&mut resident.peer, effects)));
+        let (ended, live) = match result {
+            Ok(_) => (resident.peer.ended(), resident.peer.live()),
+            Err(_) => (true, false),
+        };
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.counters().dropped(reason),
+            Err(_) => self.panicked(),
+        }
+        self.note_live(was_live, live);
+        self.settle(id);
+        if ended {
+            self.remove(id);
+        } else {
+            self.arm(id);
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.effects.events = vec![MediaEventKind::Failed(Failure::Broken)];
+        bump(&self.counters().panics, 1);
+    }
+
+    fn note_live(&self, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => bump(&self.counters().connected, 1),
+            (true, false) => bump(&self.counters().connected, u64::MAX), // wraps: one less
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Does what the effects say, and empties them; what is to be sent stays for the end of the turn.
+    fn settle(&mut self, id: PeerId) {
+        if self.effects.generation_changed {
+            self.effects.generation_changed = false;
+            self.shared.registry.promoted(id);
+        }
+        while let Some(address) = self.effects.routes_removed.pop() {
+            self.routes.remove(&address);
+        }
+        while let Some(address) = self.effects.routes_added.pop() {
+            self.take_route(address, Route::Here(id));
+        }
+        for kind in std::mem::take(&mut self.effects.events) {
+            if kind == MediaEventKind::Connected {
+                bump(&self.counters().handshakes, 1);
+            }
+            self.tell(id, kind);
+        }
+    }
+
+    /// An address belongs to one peer: a check for another one moves it.
+    fn take_route(&mut self, address: SocketAddr, route: Route) {
+        let old = self.routes.insert(address, route);
+        if let (Some(Route::Here(old)), new) = (old, route)
+            && !matches!(new, Route::Here(id) if id == old)
+            && let Some(resident) = self.peers.get_mut(&old)
+        {
+            resident.peer.forget_address(address);
+        }
+    }
+
+    fn arm(&mut self, id: PeerId) {
+        let Some(resident) = self.peers.get_mut(&id) else { return };
+        let due = resident.peer.poll_timeout();
+        if due < resident.armed {
+            // At least a millisecond ahead, so that a deadline that does not move cannot spin.
+            resident.armed = due.max(self.clock.now() + Duration::from_millis(1)).min(resident.armed);
+            self.timers.push(Reverse((resident.armed, id)));
+        }
+    }
+
+    fn remove(&mut self, id: PeerId) {
+        self.shared.registry.remove(id);
+        let Some(resident) = self.peers.remove(&id) else { return };
+        for address in resident.peer.addresses() {
+            if matches!(self.routes.get(&address), Some(Route::Here(owner)) if *owner == id) {
+                self.routes.remove(&address);
+            }
+        }
+    }
+
+    fn tell(&self, peer: PeerId, kind: MediaEventKind) {
+        if self.shared.events.try_send(MediaEvent { peer, kind }).is_err() {
+            bump(&self.counters().events_lost, 1);
+        }
+    }
+
+    fn flush(&mut self, port: &UdpPort, outbox: &mut Outbox) {
+        for (to, datagram) in self.effects.send.drain(..) {
+            outbox.push(to, datagram);
+        }
+        let wanted = outbox.len();
+        let sent = outbox.flush(port);
+        bump(&self.counters().packets_out, sent as u64);
+        for _ in sent..wanted {
+            self.counters().dropped(Drop::Send);
+        }
+    }
+
+    fn close_all(&mut self) {
+        let now = self.begin_turn();
+        let ids: Vec<_> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.with_peer(id, |peer, effects| {
+                peer.close(now, effects);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Time as peers see it: that in which the process was frozen does not pass.
+struct Clock {
+    last: Instant,
+    frozen: Duration,
+}
+
+impl Clock {
+    fn turn(&mut self, real: Instant) -> Instant {
+        let gap = real.saturating_duration_since(self.last);
+        if gap > MAX_WAIT + FROZEN {
+            self.frozen += gap - MAX_WAIT;
+        }
+        self.last = real;
+        self.now()
+    }
+
+    fn now(&self) -> Instant {
+        self.last.checked_sub(self.frozen).unwrap_or(self.last)
+    }
+}
