@@ -1,7 +1,13 @@
 //! The balancer: the shell around `balancer-core`, which holds every decision.
 //!
-//! Probes (`probe`) run on a thread of their own and publish what they find ([`state`]); the data path (`proxy`) runs on one
-//! current-thread runtime per core and only reads it.
+//! [`probe`] runs on a thread of its own and publishes what it finds ([`state`]); the data path ([`proxy`]) runs on one
+//! current-thread runtime per core and only reads that; [`admin`] shows it to operators.
 
-pub mod proxy;
+pub mod args;
 pub mod state;
+pub mod discover;
+mod check;
+pub mod probe;
+pub mod proxy;
+pub mod metrics;
+pub mod admin;

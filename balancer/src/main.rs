@@ -1,1 +1,132 @@
-fn main() {}
+//! `balancer`: flags, keys and listeners, then the threads.
+
+use anyhow::Context;
+use balancer::{
+    admin::{self, Admin},
+    args::Args,
+    metrics::Metrics,
+    probe::{self, Probes},
+    proxy,
+    state::{Clock, Shared},
+};
+use balancer_core::{
+    Admission,
+    pin::{KeyRing, PinKey},
+    pool::{self, CHECK_TIMEOUT},
+    sizing::Wanted,
+};
+use holdfast_config::{ClusterKeys, flags, listen, logging};
+use http::HeaderValue;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Wishes of operators that wait for the probe thread.
+const WISHES: usize = 16;
+
+fn main() {
+    let args: Args = flags::load_or_exit();
+    logging::start();
+    if let Err(error) = run(&args) {
+        eprintln!("{error:#}");
+        std::process::exit(2);
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let keys = cluster_keys(args.cluster_key_file.as_deref())?;
+    let token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
+    let admin_listener =
+        listen::tcp("admin-listen", args.admin_listen, 1)?.pop().context("one listener was asked for")?;
+    let listeners = listen::tcp("listen", args.listen, threads(args.threads))?;
+    let tls = tls(args)?;
+
+    let (shared, doubts) = Shared::new(Clock::start());
+    let (metrics, admission) = (Arc::<Metrics>::default(), Arc::<Mutex<Admission>>::default());
+    let (wishes, wished) = mpsc::channel(WISHES);
+    let probes = Probes {
+        config: pool_config(args),
+        instances: args.instance.clone(),
+        discover: args.discover.clone(),
+        token: token.as_deref().map(bearer).transpose()?,
+        admission: Arc::clone(&admission),
+        metrics: Arc::clone(&metrics),
+    };
+    let probe_thread = probe::start(probes, shared.clone(), doubts, wished)?;
+    let random_key = keys.is_random();
+    let admin = Admin { shared: shared.clone(), metrics, wishes, token, random_key, target: args.target };
+    admin::start(admin_listener, admin)?;
+
+    wait_until_settled(&shared);
+    let rules = proxy::Rules {
+        keys: key_ring(&keys)?,
+        admission,
+        create_timeout: Duration::from_millis(args.create_timeout_ms.into()),
+        trusted_proxies: args.trusted_proxy.clone(),
+        allowed_origins: args.allowed_origin.clone(),
+        tls,
+    };
+    let _proxy = proxy::start(listeners, &shared, rules, args.max_connections_per_address)?;
+    tracing::info!(listen = %args.listen, admin = %args.admin_listen, "serving");
+    probe_thread.join().map_err(|_| anyhow::anyhow!("error: the probe thread ended"))
+}
+
+fn cluster_keys(path: Option<&Path>) -> anyhow::Result<ClusterKeys> {
+    let Some(path) = path else {
+        tracing::warn!("no --cluster-key-file: pins are signed with a random key that no other balancer knows");
+        return Ok(ClusterKeys::random()?);
+    };
+    ClusterKeys::load(path).with_context(|| format!("error: --cluster-key-file {}", path.display()))
+}
+
+fn key_ring(keys: &ClusterKeys) -> anyhow::Result<KeyRing> {
+    let keys: Vec<_> = keys.derive("cookie").into_iter().map(|key| PinKey { id: key.id, secret: key.key }).collect();
+    KeyRing::new(&keys).context("a cluster has at least one key")
+}
+
+fn admin_token(path: &Path) -> anyhow::Result<String> {
+    let refuse = || format!("error: --admin-token-file {}", path.display());
+    let token = std::fs::read_to_string(path).with_context(refuse)?.trim().to_owned();
+    anyhow::ensure!(!token.is_empty(), "{}: it is empty; a token of visible characters is allowed", refuse());
+    bearer(&token).with_context(refuse)?;
+    Ok(token)
+}
+
+fn bearer(token: &str) -> anyhow::Result<HeaderValue> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {token}")).context("a token of visible characters is allowed")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn pool_config(args: &Args) -> pool::Config {
+    pool::Config {
+        wanted: Wanted { spare: args.spare, target: args.target },
+        protect_spare: args.protect_spare,
+        silence: Duration::from_millis(args.silence_ms.into()),
+    }
+}
+
+fn tls(args: &Args) -> anyhow::Result<Option<Arc<proxy::Tls>>> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let tls = proxy::Tls::load(certificate, key).context("error: --tls-cert, --tls-key")?;
+    Ok(Some(Arc::new(tls)))
+}
+
+fn threads(asked: u16) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads.into(),
+    }
+}
+
+/// Serving earlier would call pins unknown whose instances were not heard of yet.
+fn wait_until_settled(shared: &Shared) {
+    let start = shared.clock.now();
+    while !shared.view().snapshot.settled && shared.clock.now() - start < 2 * CHECK_TIMEOUT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

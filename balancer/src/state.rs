@@ -93,12 +93,14 @@ impl Default for Link {
 pub struct View {
     /// What the pool decided.
     pub snapshot: Snapshot,
+    /// When it was published: ten times a second, so an old one means that the probe thread is stuck.
+    pub published: Time,
     links: HashMap<u64, Arc<Link>>,
 }
 
 impl View {
-    pub(crate) fn new(snapshot: Snapshot, links: HashMap<u64, Arc<Link>>) -> Self {
-        Self { snapshot, links }
+    pub(crate) fn new(snapshot: Snapshot, links: HashMap<u64, Arc<Link>>, published: Time) -> Self {
+        Self { snapshot, published, links }
     }
 
     /// The link of an instance of this view's snapshot.

@@ -28,6 +28,7 @@ pub mod sizing;
 pub mod snapshot;
 pub mod traffic;
 
+pub use admission::Admission;
 pub use health::{Loss, State};
 pub use instance::{AdminState, BootId, Endpoint, InstanceId, Report, Run};
 pub use pool::{Command, Pool};

@@ -23,6 +23,8 @@ pub const LATE: Duration = Duration::from_millis(200);
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// When the loop itself woke so much too late, what it did not see proves nothing.
 pub const OVERSLEPT: Duration = Duration::from_millis(50);
+/// An instance that was told to drain and does not is told again after this time.
+const DRAIN_AGAIN: Duration = Duration::from_secs(1);
 /// Doubts about one instance within this time are answered by one check.
 const DOUBT_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -133,6 +135,8 @@ struct Current {
     traffic: Arc<Traffic>,
     answered_when_asked: u32,
     drain_wanted: bool,
+    /// When it was last told to drain.
+    drain_told: Time,
 }
 
 /// A check under way.
@@ -214,13 +218,14 @@ impl Pool {
     }
 
     /// An operator's wish.
-    pub fn handle_admin(&mut self, instance: &str, wish: AdminState) -> Result<(), UnknownInstance> {
+    pub fn handle_admin(&mut self, now: Time, instance: &str, wish: AdminState) -> Result<(), UnknownInstance> {
         let is_it = |member: &Member| member.current.as_ref().is_some_and(|it| it.run.instance.as_str() == instance);
         let mut found = false;
         for (endpoint, member) in self.members.iter_mut().filter(|(_, member)| is_it(member)) {
             let Some(current) = &mut member.current else { continue };
             found = true;
             current.drain_wanted = wish != AdminState::None;
+            current.drain_told = now;
             match wish {
                 AdminState::Maintenance => self.maintenance.insert(current.run.instance.clone()),
                 AdminState::None | AdminState::Drain => self.maintenance.remove(&current.run.instance),
@@ -283,11 +288,15 @@ impl Pool {
         let Some(member) = self.members.get_mut(&endpoint) else { return };
         let current = match member.current.take_if(|current| current.run == report.run) {
             Some(current) => Current { answered_when_asked: check.answered_when_asked, ..current },
-            None => self.meet(endpoint, &report),
+            None => self.meet(&report),
         };
         let Some(member) = self.members.get_mut(&endpoint) else { return };
         let stage = report.stage;
-        member.current = Some(Current { report: Arc::new(report), ..current });
+        let mut current = Current { report: Arc::new(report), ..current };
+        if current.must_be_told_to_drain(now) {
+            self.commands.push_back(Command::Drain { endpoint, drain: true });
+        }
+        member.current = Some(current);
         member.hear(now);
         match stage {
             Stage::Ready | Stage::Draining => {
@@ -298,11 +307,7 @@ impl Pool {
     }
 
     /// A run that was not known.
-    fn meet(&mut self, endpoint: Endpoint, report: &Report) -> Current {
-        let drain_wanted = self.maintenance.contains(&report.run.instance);
-        if drain_wanted {
-            self.commands.push_back(Command::Drain { endpoint, drain: true });
-        }
+    fn meet(&mut self, report: &Report) -> Current {
         self.next_serial += 1;
         Current {
             run: report.run.clone(),
@@ -310,7 +315,8 @@ impl Pool {
             report: Arc::new(report.clone()),
             traffic: Arc::default(),
             answered_when_asked: 0,
-            drain_wanted,
+            drain_wanted: self.maintenance.contains(&report.run.instance),
+            drain_told: Time::ZERO,
         }
     }
 
@@ -339,6 +345,16 @@ impl Pool {
 
     fn forget_unlisted(&mut self) {
         self.members.retain(|_, member| member.listed || (member.current.is_some() && member.health.state().alive()));
+    }
+}
+
+impl Current {
+    fn must_be_told_to_drain(&mut self, now: Time) -> bool {
+        let must = self.drain_wanted && self.report.stage != Stage::Draining && now >= self.drain_told + DRAIN_AGAIN;
+        if must {
+            self.drain_told = now;
+        }
+        must
     }
 }
 

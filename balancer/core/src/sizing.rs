@@ -35,6 +35,8 @@ impl Default for Wanted {
 /// `/plan`: the top level repeats sessions or calls, whichever survives less.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Plan {
+    /// Instances that should be able to die (`--spare`, M).
+    pub spare_wanted: u32,
     /// The tighter of the two.
     #[serde(flatten)]
     pub tighter: Sizing,
@@ -55,7 +57,7 @@ pub struct Sizing {
     pub used: u64,
     /// Instances that the load needs (N).
     pub required: u32,
-    /// Instances that should be able to die (M).
+    /// Instances beyond those.
     pub spare: u32,
     /// Instances that can die now without leaving anyone out.
     pub survivable: u32,
@@ -80,7 +82,7 @@ pub fn plan(shares: &[Shares], wanted: Wanted) -> Plan {
     let sessions = size(shares.iter().map(|each| each.sessions), wanted, "users");
     let calls = size(shares.iter().map(|each| each.calls), wanted, "calls");
     let tighter = if calls.survivable < sessions.survivable { &calls } else { &sessions }.clone();
-    Plan { tighter, sessions, calls }
+    Plan { spare_wanted: wanted.spare, tighter, sessions, calls }
 }
 
 /// New users that may enter before fewer than `wanted.spare` instances may die.
@@ -143,7 +145,7 @@ fn size(shares: impl Iterator<Item = Share> + Clone, wanted: Wanted, what: &str)
         capacity: load.largest_first.iter().map(|capacity| u64::from(*capacity)).sum(),
         used: load.used,
         required: required as u32,
-        spare: wanted.spare,
+        spare: instances.saturating_sub(required) as u32,
         survivable: survivable.unwrap_or(0) as u32,
         left_out,
         sentence: sentence(instances, survivable, left_out, what),

@@ -170,6 +170,13 @@ impl Snapshot {
         self.with_id(instance).find(|each| each.run.boot.as_str() == boot)
     }
 
+    /// True if something is expected at this endpoint.
+    #[must_use]
+    pub fn has(&self, endpoint: Endpoint) -> bool {
+        self.instances.iter().any(|each| each.endpoint == endpoint)
+            || self.unseen.iter().any(|each| each.endpoint == endpoint)
+    }
+
     /// True if a request can be served at all.
     #[must_use]
     pub fn any_alive(&self) -> bool {

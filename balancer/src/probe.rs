@@ -1,0 +1,217 @@
+//! The probe thread: drives the pool machine, and publishes what it decides.
+//!
+//! It has a runtime of its own, so that neither load nor a slow client delays a check.
+
+use crate::{
+    check::Checker,
+    discover::{self, DnsName},
+    state::{Link, Shared, View},
+};
+use balancer_core::{
+    AdminState, Admission, Command, Endpoint, Pool, Snapshot, State,
+    pool::{Answer, Config, UnknownInstance},
+};
+use http::HeaderValue;
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, oneshot, watch},
+    task::LocalSet,
+};
+
+/// What the probe thread is started with.
+pub struct Probes {
+    /// The rules of the pool.
+    pub config: Config,
+    /// Instances that exist whatever discovery says.
+    pub instances: Vec<Endpoint>,
+    /// A name to discover more by.
+    pub discover: Option<DnsName>,
+    /// `authorization` for the instances' admin listeners.
+    pub token: Option<HeaderValue>,
+    /// Told of losses.
+    pub admission: Arc<Mutex<Admission>>,
+    /// Counts.
+    pub metrics: Arc<crate::metrics::Metrics>,
+}
+
+/// An operator's wish for an instance.
+#[derive(Debug)]
+pub struct Wish {
+    /// Its id.
+    pub instance: String,
+    /// What to do with it.
+    pub state: AdminState,
+    /// The outcome.
+    pub reply: oneshot::Sender<Result<(), UnknownInstance>>,
+}
+
+/// Starts the thread. It runs until the process ends, or until `wishes` is closed.
+pub fn start(
+    probes: Probes,
+    shared: Shared,
+    doubts: mpsc::Receiver<Endpoint>,
+    wishes: mpsc::Receiver<Wish>,
+) -> io::Result<thread::JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("probe".to_owned()).spawn(move || {
+        LocalSet::new().block_on(&runtime, run(probes, shared, doubts, wishes));
+    })
+}
+
+async fn run(probes: Probes, shared: Shared, mut doubts: mpsc::Receiver<Endpoint>, mut wishes: mpsc::Receiver<Wish>) {
+    let (found, mut endpoints) = watch::channel(probes.instances.clone());
+    endpoints.mark_changed();
+    if let Some(name) = probes.discover.clone() {
+        tokio::task::spawn_local(discover::watch(probes.instances.clone(), name, found));
+    }
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let mut probe = Probe::new(probes, shared, answered, ended);
+    loop {
+        let (due, _) = probe.pool.poll_timeout();
+        tokio::select! {
+            () = tokio::time::sleep_until(probe.shared.clock.instant(due)) => probe.pool.handle_timeout(probe.now()),
+            Some((endpoint, number, answer)) = answers.recv() => probe.handle_answer(endpoint, number, answer),
+            Some(endpoint) = ends.recv() => probe.pool.handle_doubt(probe.now(), endpoint),
+            Some(endpoint) = doubts.recv() => probe.pool.handle_doubt(probe.now(), endpoint),
+            Ok(()) = endpoints.changed() => {
+                let endpoints = endpoints.borrow_and_update().clone();
+                probe.pool.handle_endpoints(probe.now(), &endpoints);
+            }
+            wish = wishes.recv() => match wish {
+                Some(wish) => probe.handle_wish(wish),
+                None => return,
+            },
+        }
+        probe.carry_out();
+    }
+}
+
+type Answered = (Endpoint, u64, Answer);
+
+struct Probe {
+    pool: Pool,
+    shared: Shared,
+    checkers: HashMap<Endpoint, Checker>,
+    links: HashMap<u64, Arc<Link>>,
+    /// As logged last.
+    states: HashMap<u64, State>,
+    blind: bool,
+    answered: mpsc::UnboundedSender<Answered>,
+    ended: mpsc::UnboundedSender<Endpoint>,
+    setup: Probes,
+}
+
+impl Probe {
+    fn new(
+        setup: Probes,
+        shared: Shared,
+        answered: mpsc::UnboundedSender<Answered>,
+        ended: mpsc::UnboundedSender<Endpoint>,
+    ) -> Self {
+        let pool = Pool::new(setup.config, shared.clock.now());
+        Self {
+            pool,
+            shared,
+            checkers: HashMap::new(),
+            links: HashMap::new(),
+            states: HashMap::new(),
+            blind: false,
+            answered,
+            ended,
+            setup,
+        }
+    }
+
+    fn now(&self) -> balancer_core::Time {
+        self.shared.clock.now()
+    }
+
+    fn handle_answer(&mut self, endpoint: Endpoint, number: u64, answer: Answer) {
+        self.setup.metrics.checked(&answer);
+        self.pool.handle_answer(self.now(), endpoint, number, answer);
+    }
+
+    fn handle_wish(&mut self, wish: Wish) {
+        let outcome = self.pool.handle_admin(self.now(), &wish.instance, wish.state);
+        tracing::info!(instance = %wish.instance, state = ?wish.state, known = outcome.is_ok(), "an operator asks for a state");
+        // Whoever asked may have gone.
+        let _ = wish.reply.send(outcome);
+    }
+
+    /// The snapshot first: whoever is woken by a down signal must already see where else to go.
+    fn carry_out(&mut self) {
+        if let Some(snapshot) = self.pool.take_snapshot(self.now()) {
+            self.publish(snapshot);
+        }
+        while let Some(command) = self.pool.next_command() {
+            match command {
+                Command::Check { endpoint, number, fresh } => self.check(endpoint, number, fresh),
+                Command::Cut { serial, run, loss, sessions } => {
+                    tracing::warn!(instance = %run.instance, boot = %run.boot, loss = loss.label(), sessions, "lost");
+                    self.setup.metrics.lost(loss);
+                    let mut admission = self.setup.admission.lock().unwrap_or_else(PoisonError::into_inner);
+                    admission.handle_loss(self.shared.clock.now(), run, sessions);
+                    drop(admission);
+                    self.links.get(&serial).inspect(|link| link.raise(loss));
+                }
+                Command::Drain { endpoint, drain } => self.drain(endpoint, drain),
+            }
+        }
+        self.forget();
+    }
+
+    fn publish(&mut self, snapshot: Snapshot) {
+        for instance in &snapshot.instances {
+            self.links.entry(instance.serial).or_default();
+            let before = self.states.insert(instance.serial, instance.state);
+            if before != Some(instance.state) {
+                let (id, boot, state) = (&instance.run.instance, &instance.run.boot, instance.state.label());
+                tracing::info!(instance = %id, %boot, state, "state of an instance");
+            }
+        }
+        if snapshot.blind != self.blind {
+            self.blind = snapshot.blind;
+            tracing::warn!(blind = self.blind, "too many instances are silent at once to judge them from here");
+        }
+        self.shared.publish(View::new(snapshot, self.links.clone(), self.now()));
+    }
+
+    /// Drops what is kept for runs and endpoints that are no more. Only after the commands: a run that another one replaced is
+    /// in no snapshot, but its signal had to be raised.
+    fn forget(&mut self) {
+        let view = self.shared.view();
+        let snapshot = &view.snapshot;
+        self.links.retain(|serial, _| snapshot.instances.iter().any(|each| each.serial == *serial));
+        self.states.retain(|serial, _| self.links.contains_key(serial));
+        self.checkers.retain(|endpoint, _| snapshot.has(*endpoint));
+    }
+
+    fn check(&mut self, endpoint: Endpoint, number: u64, fresh: bool) {
+        let (checker, answered) = (self.checker(endpoint), self.answered.clone());
+        tokio::task::spawn_local(async move {
+            let answer = checker.check(fresh).await;
+            let _ = answered.send((endpoint, number, answer));
+        });
+    }
+
+    fn drain(&mut self, endpoint: Endpoint, drain: bool) {
+        let checker = self.checker(endpoint);
+        tokio::task::spawn_local(async move {
+            if !checker.drain(drain).await {
+                tracing::warn!(admin = %endpoint.admin, drain, "the instance did not take the change of its state");
+            }
+        });
+    }
+
+    fn checker(&mut self, endpoint: Endpoint) -> Checker {
+        let new = || Checker::new(endpoint, self.ended.clone(), self.setup.token.clone());
+        self.checkers.entry(endpoint).or_insert_with(new).clone()
+    }
+}
