@@ -60,8 +60,10 @@ export class Player {
 
   /** The far side; its video element is muted, sound comes from the audio element alone. */
   play(stream: MediaStream): void {
-    this.audio.srcObject = stream;
-    this.video.srcObject = stream;
+    if (this.audio.srcObject !== stream) {
+      this.audio.srcObject = stream;
+      this.video.srcObject = stream;
+    }
     void this.video.play().catch(() => {});
     this.unblock();
   }
