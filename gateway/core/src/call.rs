@@ -3,7 +3,7 @@
 //! A call is over when it is taken out of its session; so its end is told once. The browser's peer connection never
 //! changes because of the far side.
 
-use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, MediaState};
+use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, MediaState};
 use gateway_protocol::{CallId, RequestId};
 
 /// Names a peer of the media plane; never used twice by one process.
@@ -66,6 +66,15 @@ pub enum Effect {
     Media(MediaState),
     /// It is over, and the media plane has forgotten the peer already.
     Ended(EndReason),
+}
+
+/// The media plane did not answer an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferRefused {
+    /// Why, for programs.
+    pub reason: FailReason,
+    /// Why, for people.
+    pub detail: String,
 }
 
 /// A request whose SDP answer the media plane still owes.

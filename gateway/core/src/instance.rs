@@ -4,7 +4,7 @@
 //! [`Instance::next_command`] says; it calls [`Instance::handle_timeout`] at [`Instance::poll_timeout`], but only when no
 //! input is waiting: input decides before any deadline is judged.
 
-use crate::call::{MediaChange, PeerId};
+use crate::call::{MediaChange, OfferRefused, PeerId};
 use crate::capsule::{self, Capsule};
 use crate::command::{Command, SocketId};
 use crate::drain::{Drain, Step};
@@ -473,8 +473,8 @@ impl<R: Random> Instance<R> {
         full.then_some((FailReason::CallCapacity, "call-capacity"))
     }
 
-    /// The media plane's answer to [`Command::Accept`] or [`Command::RestartIce`]; the error is for a person.
-    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, String>, now: Instant) {
+    /// The media plane's answer to [`Command::Accept`] or [`Command::RestartIce`].
+    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, OfferRefused>, now: Instant) {
         self.notice_freeze(now);
         self.with_peer(peer, now, |session| session.handle_answer(peer, answer));
     }

@@ -24,10 +24,10 @@ pub mod token;
 pub mod tombstones;
 pub mod user;
 
-pub use call::{FarLeg, MediaChange, MediaFailure, PeerId};
+pub use call::{FarLeg, MediaChange, MediaFailure, OfferRefused, PeerId};
 pub use command::{Command, SocketId};
 pub use entry::{Auth, Bearer, EntryError, Identity};
-pub use instance::{Instance, Load, Refusal, Reserve, Settings};
+pub use instance::{Counts, Instance, Load, Refusal, Reserve, Settings};
 pub use limits::Limits;
 pub use random::Random;
 pub use seal::{SealKey, SealRing};

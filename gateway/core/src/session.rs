@@ -3,7 +3,7 @@
 //! [`crate::Instance`] owns it, decides about places and takeovers, and seals its capsules.
 
 use crate::answers::{Answers, Known};
-use crate::call::{Call, Effect, FarLeg, MediaChange, Owed, PeerId};
+use crate::call::{Call, Effect, FarLeg, MediaChange, OfferRefused, Owed, PeerId};
 use crate::capsule;
 use crate::command::{Command, SocketId};
 use crate::limits::{GRACE, HEARTBEAT, Limits, REMEMBERED_ENDS, SILENCE, UNATTACHED};
@@ -348,7 +348,7 @@ impl Session {
     }
 
     /// The media plane answered an offer, or said why not.
-    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, String>) {
+    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, OfferRefused>) {
         let Some(at) = self.calls.iter().position(|call| call.peer == peer) else { return };
         let Some(owed) = self.calls[at].owed.take() else { return };
         match (owed, answer) {
@@ -359,9 +359,9 @@ impl Session {
             (Owed::Restart(request), Ok(sdp)) => self.respond(&request, Outcome::Ok { sdp: Some(sdp) }),
             (Owed::Start(request), Err(why)) => {
                 self.calls.remove(at);
-                self.respond(&request, bad_sdp(why));
+                self.respond(&request, why.into());
             }
-            (Owed::Restart(request), Err(why)) => self.respond(&request, bad_sdp(why)),
+            (Owed::Restart(request), Err(why)) => self.respond(&request, why.into()),
         }
     }
 
@@ -544,6 +544,8 @@ impl Session {
     }
 }
 
-fn bad_sdp(why: String) -> Outcome {
-    Outcome::Failed { reason: FailReason::BadSdp, detail: Some(why) }
+impl From<OfferRefused> for Outcome {
+    fn from(refused: OfferRefused) -> Self {
+        Self::Failed { reason: refused.reason, detail: Some(refused.detail) }
+    }
 }

@@ -1,0 +1,347 @@
+//! The one task that owns the sessions: everything that concerns them comes in by one bounded queue, commands go out to
+//! sockets and media, and a read-only [`Load`] is left for whoever wants to know.
+
+use crate::media::{Failure as MediaFault, FarLeg, MediaEvent, MediaEventKind, MediaPlane, OfferError};
+use crate::metrics::Metrics;
+use arc_swap::ArcSwap;
+use gateway_core::{
+    Command, Instance, Load, MediaChange, MediaFailure, OfferRefused, PeerId, Random, Refusal, Reserve, SocketId,
+};
+use gateway_protocol::message::FailReason;
+use gateway_protocol::{ClientMessage, CloseCode, ServerMessage, SessionId, SessionProbe, SignedIn};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Inputs that may wait; beyond it sign-ins are refused with `not-acted` and sockets are read more slowly.
+const QUEUE: usize = 8_192;
+/// Inputs handled in one turn.
+const BATCH: usize = 256;
+/// Under endless input deadlines are judged after so many turns at the latest.
+const MAX_BUSY_TURNS: u32 = 32;
+/// At the end, sockets have this long to send what they owe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What can be asked of the task.
+pub enum Input {
+    /// Sign in.
+    Reserve(Reserve, oneshot::Sender<Result<SignedIn, Refusal>>),
+    /// Probe, with the session token.
+    Probe(SessionId, String, oneshot::Sender<Result<SessionProbe, Refusal>>),
+    /// Sign off, with the session token.
+    SignOff(SessionId, String, oneshot::Sender<Result<(), Refusal>>),
+    /// A socket was opened for a session.
+    SocketOpened(SocketId, SessionId, mpsc::Sender<Outgoing>),
+    /// A socket brought a message.
+    Message(SocketId, ClientMessage),
+    /// A socket is gone.
+    SocketClosed(SocketId),
+    /// Drain.
+    Drain,
+    /// Serve again.
+    CancelDrain,
+    /// End after the notice.
+    Leave,
+}
+
+/// What a socket is to do.
+pub enum Outgoing {
+    /// Send.
+    Message(Box<ServerMessage>),
+    /// Close, after all that was sent before.
+    Close(CloseCode, &'static str),
+}
+
+/// Handle to the task.
+#[derive(Clone)]
+pub struct Control {
+    inputs: mpsc::Sender<Input>,
+    load: Arc<ArcSwap<Load>>,
+    pulse: Arc<Pulse>,
+    last_socket: Arc<AtomicU64>,
+}
+
+/// The control task did not answer: it is overloaded, or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the control task did not answer")]
+pub struct Overloaded;
+
+impl Control {
+    /// Asks and waits for the answer.
+    pub async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, Overloaded> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.try_send(input(answer)).map_err(|_| Overloaded)?;
+        answered.await.map_err(|_| Overloaded)
+    }
+
+    /// Tells, and waits while the queue is full.
+    pub async fn tell(&self, input: Input) -> Result<(), Overloaded> {
+        self.inputs.send(input).await.map_err(|_| Overloaded)
+    }
+
+    /// Tells from outside of any runtime; false if the queue is full or the task has ended.
+    #[must_use]
+    pub fn try_tell(&self, input: Input) -> bool {
+        self.inputs.try_send(input).is_ok()
+    }
+
+    /// A name for a new socket.
+    #[must_use]
+    pub fn next_socket(&self) -> SocketId {
+        SocketId(self.last_socket.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// How busy the instance is.
+    #[must_use]
+    pub fn load(&self) -> Arc<Load> {
+        self.load.load_full()
+    }
+
+    /// Whether the task made a turn within `span`.
+    #[must_use]
+    pub fn moved_within(&self, span: Duration) -> bool {
+        self.pulse.moved_within(span)
+    }
+}
+
+/// When something last moved.
+#[derive(Debug)]
+pub struct Pulse {
+    start: Instant,
+    millis: AtomicU64,
+}
+
+impl Pulse {
+    /// One that has just moved.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { start: Instant::now(), millis: AtomicU64::new(0) }
+    }
+
+    /// It moves.
+    pub fn beat(&self) {
+        self.millis.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Whether it moved within `span`.
+    #[must_use]
+    pub fn moved_within(&self, span: Duration) -> bool {
+        let age = self.start.elapsed().as_millis() as u64 - self.millis.load(Ordering::Relaxed).min(u64::MAX / 2);
+        age <= span.as_millis() as u64
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The operating system's random bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system has random bytes");
+    }
+}
+
+/// The task itself; see [`spawn`].
+pub struct Task {
+    instance: Instance<OsRandom>,
+    inputs: mpsc::Receiver<Input>,
+    media: MediaPlane,
+    media_events: mpsc::Receiver<MediaEvent>,
+    sockets: BTreeMap<SocketId, mpsc::Sender<Outgoing>>,
+    load: Arc<ArcSwap<Load>>,
+    pulse: Arc<Pulse>,
+    metrics: Arc<Metrics>,
+    exit: watch::Sender<bool>,
+    leaving: bool,
+}
+
+/// The task and its handle; [`Task::run`] it on a thread of its own. It sets `exit` when everything is closed.
+#[must_use]
+pub fn create(
+    instance: Instance<OsRandom>,
+    media: MediaPlane,
+    media_events: mpsc::Receiver<MediaEvent>,
+    metrics: Arc<Metrics>,
+    exit: watch::Sender<bool>,
+) -> (Task, Control) {
+    let (sender, inputs) = mpsc::channel(QUEUE);
+    let load = Arc::new(ArcSwap::from_pointee(instance.load(Instant::now())));
+    let pulse = Arc::new(Pulse::new());
+    let control =
+        Control { inputs: sender, load: load.clone(), pulse: pulse.clone(), last_socket: Arc::new(AtomicU64::new(0)) };
+    let sockets = BTreeMap::new();
+    let task = Task { instance, inputs, media, media_events, sockets, load, pulse, metrics, exit, leaving: false };
+    (task, control)
+}
+
+impl Task {
+    /// Runs until everything is closed, or `exit` is set from outside.
+    pub async fn run(mut self) {
+        let mut exit = self.exit.subscribe();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut busy_turns = 0;
+        while !self.leaving && !*exit.borrow_and_update() {
+            let (deadline, _) = self.instance.poll_timeout();
+            tokio::select! {
+                biased;
+                _ = exit.changed() => break,
+                event = self.media_events.recv() => if let Some(event) = event { self.handle_media(event) },
+                _ = self.inputs.recv_many(&mut batch, BATCH) => batch.drain(..).for_each(|input| self.handle(input)),
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+            busy_turns += 1;
+            // Input decides before any deadline is judged: after a freeze the answers to heartbeats may still wait here.
+            if (self.inputs.is_empty() && self.media_events.is_empty()) || busy_turns >= MAX_BUSY_TURNS {
+                busy_turns = 0;
+                self.handle_timeout();
+            }
+            self.publish();
+        }
+        self.end().await;
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = Instant::now();
+        if self.instance.poll_timeout().0 <= now {
+            let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.instance.handle_wall_clock(unix, now);
+            self.instance.handle_timeout(now);
+            self.do_commands();
+        }
+    }
+
+    fn publish(&mut self) {
+        let load = self.instance.load(Instant::now());
+        if *self.load.load_full() != load {
+            self.load.store(Arc::new(load));
+        }
+        self.pulse.beat();
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = Instant::now();
+        match input {
+            // Who asked and went away does not want the answer.
+            Input::Reserve(request, answer) => drop(answer.send(self.instance.reserve(request, now))),
+            Input::Probe(id, token, answer) => drop(answer.send(self.instance.probe(&id, &token, now))),
+            Input::SignOff(id, token, answer) => drop(answer.send(self.instance.sign_off(&id, &token, now))),
+            Input::SocketOpened(socket, session, outbox) => {
+                self.sockets.insert(socket, outbox);
+                self.instance.handle_socket_opened(socket, session, now);
+            }
+            Input::Message(socket, message) => self.instance.handle_message(socket, message, now),
+            Input::SocketClosed(socket) => {
+                self.sockets.remove(&socket);
+                self.instance.handle_socket_closed(socket, now);
+            }
+            Input::Drain => self.instance.drain(now),
+            Input::CancelDrain => self.instance.cancel_drain(now),
+            Input::Leave => self.instance.leave(now),
+        }
+        self.do_commands();
+    }
+
+    fn handle_media(&mut self, event: MediaEvent) {
+        self.instance.handle_media(PeerId(event.peer.0), change(event.kind), Instant::now());
+        self.do_commands();
+    }
+
+    fn do_commands(&mut self) {
+        while let Some(command) = self.instance.next_command() {
+            match command {
+                Command::Send { socket, message } => self.send(socket, Outgoing::Message(message)),
+                Command::Close { socket, code, reason } => {
+                    self.metrics.closed(code);
+                    self.send(socket, Outgoing::Close(code, reason));
+                    self.sockets.remove(&socket);
+                }
+                Command::Accept { peer, offer, far } => {
+                    let answer = shielded(|| self.media.accept(crate::media::PeerId(peer.0), &offer, far_leg(far)));
+                    self.instance.handle_answer(peer, answer, Instant::now());
+                }
+                Command::RestartIce { peer, offer } => {
+                    let answer = shielded(|| self.media.restart_ice(crate::media::PeerId(peer.0), &offer));
+                    self.instance.handle_answer(peer, answer, Instant::now());
+                }
+                Command::ClosePeer(peer) => self.media.close(crate::media::PeerId(peer.0)),
+                Command::Exit => self.leaving = true,
+            }
+        }
+    }
+
+    /// A socket that is too slow for its queue loses it, which closes the socket with 1013; see `socket.rs`.
+    fn send(&mut self, socket: SocketId, outgoing: Outgoing) {
+        let Some(outbox) = self.sockets.get(&socket) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(outgoing) {
+            self.sockets.remove(&socket);
+            self.metrics.closed(CloseCode::Overloaded);
+            self.instance.handle_socket_closed(socket, Instant::now());
+        }
+    }
+
+    /// Says goodbye to all media, lets the sockets send their last words, and ends everybody.
+    async fn end(mut self) {
+        self.sockets.clear();
+        self.publish();
+        let media = self.media.clone();
+        let closing = tokio::task::spawn_blocking(move || media.shutdown());
+        if self.leaving {
+            let deadline = Instant::now() + LAST_WORDS;
+            while self.metrics.open_sockets() > 0 && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        if let Err(error) = closing.await {
+            tracing::error!(%error, "the media plane did not end well");
+        }
+        self.exit.send_replace(true);
+    }
+}
+
+/// A panic over one offer costs that call alone.
+fn shielded(answer: impl FnOnce() -> Result<String, OfferError>) -> Result<String, OfferRefused> {
+    match catch_unwind(AssertUnwindSafe(answer)) {
+        Ok(answer) => answer.map_err(|error| OfferRefused { reason: reason(&error), detail: error.to_string() }),
+        Err(_) => Err(OfferRefused { reason: FailReason::Internal, detail: "the offer broke something".to_owned() }),
+    }
+}
+
+fn reason(error: &OfferError) -> FailReason {
+    match error {
+        OfferError::TooLong(_) => FailReason::TooLarge,
+        OfferError::Malformed(_) | OfferError::NoAudio | OfferError::OtherConnection => FailReason::BadSdp,
+        OfferError::Full => FailReason::CallCapacity,
+        OfferError::Stopped => FailReason::ServiceUnavailable,
+        OfferError::Peer(..) => FailReason::Internal,
+    }
+}
+
+fn far_leg(far: gateway_core::FarLeg) -> FarLeg {
+    match far {
+        gateway_core::FarLeg::Echo => FarLeg::Echo,
+        gateway_core::FarLeg::Tone => FarLeg::Tone,
+    }
+}
+
+fn change(kind: MediaEventKind) -> MediaChange {
+    match kind {
+        MediaEventKind::Connected => MediaChange::Connected,
+        MediaEventKind::Suspended => MediaChange::Suspended,
+        MediaEventKind::Resumed => MediaChange::Resumed,
+        MediaEventKind::PeerClosed => MediaChange::PeerClosed,
+        MediaEventKind::Failed(fault) => MediaChange::Failed(match fault {
+            MediaFault::FingerprintMismatch => MediaFailure::FingerprintMismatch,
+            MediaFault::Timeout | MediaFault::ConsentLost => MediaFailure::Timeout,
+            MediaFault::Broken => MediaFailure::Broken,
+        }),
+    }
+}

@@ -1,0 +1,289 @@
+//! Starts and ends one instance: its threads, its listeners, its boot id.
+
+use crate::args::{Args, AuthFlag};
+use crate::assets::Assets;
+use crate::auth::Verifier;
+use crate::control::{self, Control, Input, OsRandom, Pulse};
+use crate::cors::Origins;
+use crate::health::Reporter;
+use crate::http::{self, App};
+use crate::listener;
+use crate::media::{MediaConfig, MediaPlane};
+use crate::metrics::Metrics;
+use crate::private::{self, Private};
+use anyhow::Context;
+use gateway_core::config_hash::SharedSettings;
+use gateway_core::instance::Settings;
+use gateway_core::{Instance, Limits, Random, SealKey, SealRing};
+use gateway_protocol::{BootId, InstanceId};
+use holdfast_config::{ClusterKeys, listen};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
+
+/// SRTP profiles and codecs, the same in every instance of a cluster.
+const SRTP_PROFILES: [&str; 2] = ["AEAD_AES_128_GCM", "AES128_CM_HMAC_SHA1_80"];
+const CODECS: [&str; 5] = ["opus", "PCMU", "PCMA", "VP8", "H264"];
+
+/// A running instance. Dropping it ends it at once; [`Gateway::leave`] ends it in good order.
+pub struct Gateway {
+    public: SocketAddr,
+    private: SocketAddr,
+    media: SocketAddr,
+    instance_id: InstanceId,
+    boot_id: BootId,
+    control: Control,
+    exit: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Starts an instance.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the flag, its value and what is allowed.
+    pub fn start(args: Args) -> anyhow::Result<Self> {
+        let limits = args.limits();
+        Self::start_limited(args, limits)
+    }
+
+    /// [`Gateway::start`] with other bounds than the flags set.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_limited(args: Args, limits: Limits) -> anyhow::Result<Self> {
+        let keys = cluster_keys(args.cluster_key_file.as_deref())?;
+        let ring = SealRing::new(keys.derive("capsule").into_iter().map(seal_key).collect())
+            .context("error: --cluster-key-file: at least one key is needed")?;
+        let instance_id = args.instance_id.clone().unwrap_or_else(random_id::<InstanceId>);
+        let boot_id: BootId = random_id();
+        let public_listeners = listen::tcp("listen", args.listen, cores())?;
+        let private_listener = first(listen::tcp("admin-listen", args.admin_listen, 1)?)?;
+        let (media, media_events) = MediaPlane::start(media_config(&args, &limits))
+            .with_context(|| format!("error: --media-listen {}", args.media_listen))?;
+        let metrics = Arc::new(Metrics::new().context("metric families collide")?);
+        let (exit, exits) = watch::channel(false);
+
+        let (now, unix) = (Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?);
+        let settings = settings(&args, &limits, &instance_id, &boot_id, &ring);
+        let machine = Instance::new(settings, OsRandom, now, unix);
+        let (task, control) = control::create(machine, media.clone(), media_events, metrics.clone(), exit.clone());
+
+        let identity = http::identity(&instance_id, &boot_id);
+        let pulses: Vec<Arc<Pulse>> = public_listeners.iter().map(|_| Arc::new(Pulse::new())).collect();
+        let reporter = Reporter {
+            instance_id: instance_id.clone(),
+            boot_id: boot_id.clone(),
+            capacity: limits.sessions,
+            call_capacity: limits.calls,
+            setup_rate: limits.setup_rate,
+            config_hash: config_hash(&args)?,
+            key_ids: keys.ids(),
+            control: control.clone(),
+            media: media.clone(),
+            listeners: pulses.clone(),
+        };
+        let token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
+        let private = Arc::new(Private { reporter, metrics: metrics.clone(), token });
+        let app = Arc::new(App {
+            control: control.clone(),
+            auth: args.auth.into(),
+            verifier: verifier(&args)?,
+            ring,
+            origins: Origins::new(&args.allowed_origin),
+            assets: Assets::load(&args.web_dir, &[args.allowed_origin.as_slice(), &args.alternate].concat()),
+            metrics,
+            messages_per_second: limits.messages_per_second,
+            identity: identity.clone(),
+        });
+        let mut gateway = Self {
+            public: public_listeners[0].local_addr()?,
+            private: private_listener.local_addr()?,
+            media: media.local_addr(),
+            instance_id,
+            boot_id,
+            control,
+            exit,
+            threads: Vec::new(),
+        };
+        gateway.spawn("control", move || task.run())?;
+        let router = private::router(private, identity);
+        gateway.listen("private", private_listener, router, Arc::new(Pulse::new()), exits.clone())?;
+        for (listener, pulse) in public_listeners.into_iter().zip(pulses) {
+            gateway.listen("public", listener, http::router(app.clone()), pulse, exits.clone())?;
+        }
+        tracing::info!(instance = %gateway.instance_id, boot = %gateway.boot_id, public = %gateway.public,
+            private = %gateway.private, media = %gateway.media, "started");
+        Ok(gateway)
+    }
+
+    fn listen(
+        &mut self,
+        name: &str,
+        listener: TcpListener,
+        router: axum::Router,
+        pulse: Arc<Pulse>,
+        exits: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        self.spawn(name, move || listener::serve(listener, router, pulse, exits))
+    }
+
+    /// One thread with one current-thread runtime; sockets never cross.
+    fn spawn<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        task: impl FnOnce() -> F + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || runtime.block_on(async { task().await }))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Public HTTP.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Private HTTP.
+    #[must_use]
+    pub fn private(&self) -> SocketAddr {
+        self.private
+    }
+
+    /// UDP.
+    #[must_use]
+    pub fn media(&self) -> SocketAddr {
+        self.media
+    }
+
+    /// Which instance.
+    #[must_use]
+    pub fn instance_id(&self) -> &InstanceId {
+        &self.instance_id
+    }
+
+    /// Which run of it.
+    #[must_use]
+    pub fn boot_id(&self) -> &BootId {
+        &self.boot_id
+    }
+
+    /// Says `draining`, waits `--drain-notice-ms`, closes everything; see [`Gateway::left`].
+    pub fn leave(&self) {
+        if !self.control.try_tell(Input::Leave) {
+            self.exit.send_replace(true);
+        }
+    }
+
+    /// Resolves when everything is closed.
+    pub async fn left(&self) {
+        // An error means that the sender is gone, which this object holds.
+        let _ = self.exit.subscribe().wait_for(|exit| *exit).await;
+    }
+
+    /// Ends at once, and waits for the threads.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.exit.send_replace(true);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn settings(args: &Args, limits: &Limits, instance: &InstanceId, boot: &BootId, ring: &SealRing) -> Settings {
+    Settings {
+        instance_id: instance.clone(),
+        boot_id: boot.clone(),
+        limits: limits.clone(),
+        ring: ring.clone(),
+        alternates: args.alternate.clone(),
+        drain_deadline: args.drain_deadline(),
+        drain_notice: args.drain_notice(),
+    }
+}
+
+fn media_config(args: &Args, limits: &Limits) -> MediaConfig {
+    MediaConfig {
+        advertise: args.media_advertise.clone(),
+        threads: args.media_threads.map_or(0, usize::from),
+        max_peers: limits.calls as usize,
+        ..MediaConfig::new(args.media_listen)
+    }
+}
+
+fn cluster_keys(file: Option<&Path>) -> anyhow::Result<ClusterKeys> {
+    match file {
+        Some(path) => ClusterKeys::load(path).with_context(|| format!("error: --cluster-key-file {}", path.display())),
+        None => {
+            tracing::warn!("no --cluster-key-file: capsules of this instance mean nothing to another one");
+            ClusterKeys::random().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))
+        }
+    }
+}
+
+fn seal_key(key: holdfast_config::DerivedKey) -> SealKey {
+    SealKey { id: key.id, key: key.key }
+}
+
+fn verifier(args: &Args) -> anyhow::Result<Verifier> {
+    match (args.auth, &args.jwt_key_file) {
+        (AuthFlag::Jwt, Some(path)) => Verifier::load(path),
+        (AuthFlag::Jwt, None) | (AuthFlag::Anonymous, _) => Ok(Verifier::none()),
+    }
+}
+
+fn config_hash(args: &Args) -> anyhow::Result<String> {
+    let jwt_keys = match &args.jwt_key_file {
+        Some(path) => std::fs::read(path).with_context(|| format!("error: --jwt-key-file {}", path.display()))?,
+        None => Vec::new(),
+    };
+    let shared = SharedSettings {
+        auth: args.auth.into(),
+        jwt_keys: &jwt_keys,
+        srtp_profiles: &SRTP_PROFILES,
+        codecs: &CODECS,
+        sip_domain: None,
+    };
+    Ok(shared.hash())
+}
+
+fn admin_token(path: &Path) -> anyhow::Result<String> {
+    let wrap = || format!("error: --admin-token-file {}", path.display());
+    let token = std::fs::read_to_string(path).with_context(wrap)?.trim().to_owned();
+    anyhow::ensure!(token.len() >= 16, "{}: a token has at least 16 characters", wrap());
+    Ok(token)
+}
+
+fn first(listeners: Vec<TcpListener>) -> anyhow::Result<TcpListener> {
+    listeners.into_iter().next().context("no listener")
+}
+
+fn random_id<T: TryFrom<String, Error = gateway_protocol::IdError>>() -> T {
+    T::try_from(OsRandom.text::<9>()).expect("base64url of 9 bytes is an id")
+}
+
+/// One public listener and thread each.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
