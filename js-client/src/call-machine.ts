@@ -58,6 +58,11 @@ export class CallMachine {
     return this.media === "stalled";
   }
 
+  /** Milliseconds since the last packet; undefined before the first. */
+  packetAge(now: number): number | undefined {
+    return this.#lastPacketAt === undefined ? undefined : now - this.#lastPacketAt;
+  }
+
   /** The SDP answer is set. */
   handleAnswer(now: number): void {
     if (this.state !== "ended" && this.media === "connecting") {

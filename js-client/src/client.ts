@@ -638,8 +638,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #reportMedia(): void {
     if (this.#machine.weighing) {
-      const alive = this.#weighed().some((call) => call.media === "flowing");
-      this.#machine.handleMedia(alive, this.#clock.now());
+      const now = this.#clock.now();
+      const ages = this.#weighed().map((call) => call.machine.packetAge(now) ?? Number.POSITIVE_INFINITY);
+      this.#machine.handleMedia(ages.length > 0 ? Math.min(...ages) : undefined, now);
       this.#drive();
     }
   }

@@ -16,6 +16,7 @@
 import { retryDelay } from "./delay.ts";
 import { SignInError } from "./errors.ts";
 import type { LossKind } from "./events.ts";
+import { ALIVE_MS } from "./liveness.ts";
 import type { ProblemType } from "./protocol.gen.ts";
 import { judgeClose, judgeProbe, type ProbeAnswer } from "./verdict.ts";
 
@@ -85,7 +86,9 @@ interface Move {
 /** An open socket must be attached within this time. */
 const OPEN_MS = 2_000;
 /** Media decides about a silent instance within this time. */
-const WEIGH_MS = 600;
+const WEIGH_MS = ALIVE_MS;
+/** A packet this young came after the silence that a balancer noticed, so it speaks for the instance. */
+const FRESH_MS = 300;
 /** While media lives, other balancers are tried this long before signing in elsewhere. */
 const PRESERVE_MS = 5_000;
 /** Pause between two rounds over the balancers while a silent instance's media lives. */
@@ -357,14 +360,15 @@ export class Reconnect {
     }
   }
 
-  /** The media's answer while `weighing`: a packet within the last 600 ms on any call, or on none. */
-  handleMedia(alive: boolean, now: number): void {
-    if (this.#phase.at === "weighing" && alive) {
+  /** The media's answer while `weighing`: the age of the newest packet on any call, undefined without one. */
+  handleMedia(ageMs: number | undefined, now: number): void {
+    if (this.weighing && (ageMs === undefined || ageMs > ALIVE_MS)) {
+      return this.#gone("instance-silent", now);
+    }
+    if (this.#phase.at === "weighing" && ageMs !== undefined && ageMs <= FRESH_MS) {
       this.#preserveUntil = now + PRESERVE_MS;
       this.#cursor++;
-      this.#startRound(now);
-    } else if (this.weighing && !alive) {
-      this.#gone("instance-silent", now);
+      this.#phase = { at: "waiting", until: now + this.#jitter(), next: "probe" };
     }
   }
 
