@@ -57,13 +57,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
     };
     let probe_thread = probe::start(probes, shared.clone(), doubts, wished)?;
     let random_key = keys.is_random();
-    let admin = Admin { shared: shared.clone(), metrics, wishes, token, random_key, target: args.target };
+    let admin = Admin { shared: shared.clone(), metrics: Arc::clone(&metrics), wishes, token, random_key, target: args.target };
     admin::start(admin_listener, admin)?;
 
     wait_until_settled(&shared);
     let rules = proxy::Rules {
         keys: key_ring(&keys)?,
         admission,
+        metrics: Arc::clone(&metrics),
         create_timeout: Duration::from_millis(args.create_timeout_ms.into()),
         trusted_proxies: args.trusted_proxy.clone(),
         allowed_origins: args.allowed_origin.clone(),

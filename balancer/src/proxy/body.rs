@@ -137,7 +137,9 @@ impl Passed {
                 Some(Ok(frame))
             }
             // hyper shows a connection that was dropped within a body without a length as the body's end.
-            None if self.lease.as_ref().is_some_and(|(connection, _)| connection.is_cut()) => Some(Err(BrokenOff::Down)),
+            None if self.lease.as_ref().is_some_and(|(connection, _)| connection.is_cut()) => {
+                Some(Err(BrokenOff::Down))
+            }
             None => {
                 self.end();
                 None

@@ -153,7 +153,8 @@ mod tests {
         set_browser(&mut headers, "v", true);
         set_session(&mut headers, "s1", "v", false);
         expire_session(&mut headers, "s1", false);
-        let lines: Vec<_> = headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().expect("text")).collect();
+        let lines: Vec<_> =
+            headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().expect("text")).collect();
         assert_eq!(lines[0], "__Host-holdfast=v; HttpOnly; SameSite=Lax; Secure; Path=/");
         assert_eq!(lines[1], "holdfast-session=v; HttpOnly; SameSite=Lax; Path=/v1/sessions/s1; Max-Age=86400");
         assert_eq!(lines[2], "holdfast-session=; HttpOnly; SameSite=Lax; Path=/v1/sessions/s1; Max-Age=0");

@@ -12,7 +12,7 @@ use super::{
     upstream::{Connection, Failed, Outgoing, Upstream},
     watch,
 };
-use crate::state::Clock;
+use crate::{metrics::Count, state::Clock};
 use balancer_core::{
     Run,
     admission::{self, Entry},
@@ -79,7 +79,8 @@ impl Forward {
     /// The answer.
     pub(crate) async fn run(self) -> Response<AnswerBody> {
         self.worker.budget.borrow_mut().earn();
-        let Pins { browser, session, errors: _ } = self.cookies.pins(&self.worker.rules.keys, self.is_secure);
+        let Pins { browser, session, errors } = self.cookies.pins(&self.worker.rules.keys, self.is_secure);
+        errors.into_iter().for_each(|error| self.worker.count(Count::PinError(error)));
         let avoid = Avoid { tried: Vec::new(), unwanted: self.avoid.clone() };
         let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
         if self.kind == Kind::SignIn
@@ -105,7 +106,10 @@ impl Forward {
                 }
                 Ok(())
             }
-            Entry::Later { retry_after, why } => Err(answer::unavailable(why.label(), retry_after, false)),
+            Entry::Later { retry_after, why } => {
+                self.worker.count(Count::SignInRefused(why));
+                Err(answer::unavailable(why.label(), retry_after, false))
+            }
         }
     }
 
@@ -138,8 +142,14 @@ impl Forward {
                 }
             };
             match retry::after(failure, self.repeat, lost, &mut self.worker.budget.borrow_mut()) {
-                Next::Again => lost += u8::from(failure != Failure::NothingHappened),
-                Next::OutcomeUnknown => return answer::problem(ProblemType::OutcomeUnknown, ""),
+                Next::Again => {
+                    self.worker.count(Count::Retried);
+                    lost += u8::from(failure != Failure::NothingHappened);
+                }
+                Next::OutcomeUnknown => {
+                    self.worker.count(Count::OutcomeUnknown);
+                    return answer::problem(ProblemType::OutcomeUnknown, "");
+                }
                 Next::Unavailable => return self.nowhere(NoRoute::NoneAlive),
             }
         }
@@ -159,7 +169,12 @@ impl Forward {
         request
     }
 
-    async fn ask(&self, upstream: Rc<Upstream>, request: Outgoing, ask: &Ask<'_>) -> (Rc<Upstream>, Result<Answered, Failed>) {
+    async fn ask(
+        &self,
+        upstream: Rc<Upstream>,
+        request: Outgoing,
+        ask: &Ask<'_>,
+    ) -> (Rc<Upstream>, Result<Answered, Failed>) {
         let is_watched = self.kind == Kind::SignIn && self.repeat == Repeat::Harmless;
         if !is_watched {
             let outcome = Rc::clone(&upstream).exchange(request, self.wish == Wish::WebSocket).await;
@@ -199,7 +214,8 @@ impl Forward {
     ) -> Result<Response<AnswerBody>, Reason> {
         let (mut head, body) = response.into_parts();
         let run = self.answering_run(&head.headers, upstream);
-        let told = if run != upstream.instance.run && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
+        let told =
+            if run != upstream.instance.run && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.switch(&mut head.headers, connection, upstream)
         } else {
@@ -234,13 +250,15 @@ impl Forward {
         super::request::strip_hop_by_hop(headers);
         super::request::ask_for_websocket(headers);
         if let Some(switched) = connection.switched.take() {
-            *self.client.tunnel.borrow_mut() = Some(Pending::new(switched, Rc::clone(upstream), Rc::clone(&self.worker)));
+            *self.client.tunnel.borrow_mut() =
+                Some(Pending::new(switched, Rc::clone(upstream), Rc::clone(&self.worker)));
         }
         AnswerBody::own(Bytes::new())
     }
 
     /// Adds what the balancer has to say: what became of the pin, and the cookies.
     fn tell(&self, headers: &mut HeaderMap, status: StatusCode, told: Told, run: &Run, ask: &Ask<'_>) {
+        self.worker.count(Count::Pin(told));
         headers.insert(answer::PIN, told_value(told));
         let answer = route::Answer {
             kind: self.kind,
@@ -253,7 +271,8 @@ impl Forward {
         if (browser, session) == (Change::Keep, Change::Keep) {
             return;
         }
-        let id = ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
+        let id =
+            ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
         let pin = |member| self.worker.rules.keys.write(run, id, Clock::unix_seconds(), member);
         if let Change::Set { member } = browser {
             cookies::set_browser(headers, &pin(member), self.is_secure);
@@ -277,6 +296,7 @@ impl Forward {
     }
 
     fn nowhere(&self, why: NoRoute) -> Response<AnswerBody> {
+        self.worker.count(Count::NoInstance);
         let accepts_html = self.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let wants_page = self.kind == Kind::Page
             && self.head.method == Method::GET

@@ -229,7 +229,9 @@ mod tests {
 
     #[test]
     fn a_bare_line_feed_is_a_fault_wherever_it_stands_in_a_head() {
-        for head in ["GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\n"] {
+        for head in
+            ["GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\n"]
+        {
             assert_eq!(watched(&[head.as_bytes()]).fault_of(1), Some(RawFault::BareLf), "{head}");
         }
     }

@@ -5,13 +5,14 @@ use super::{
     quota::{Place, Quota},
     serve::{Worker, answer},
 };
+use crate::metrics::Count;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, net::IpAddr, pin::pin, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{interval_at, timeout, Instant},
+    time::{Instant, interval_at, timeout},
 };
 
 /// Pause after `accept` failed, which it does while the process has no free file descriptor.
@@ -46,9 +47,14 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>, quota: std
 }
 
 async fn connection(stream: TcpStream, peer: IpAddr, worker: Rc<Worker>, place: Place) {
-    if stream.set_nodelay(true).is_err() {
-        return;
+    worker.count(Count::ConnectionOpened);
+    if stream.set_nodelay(true).is_ok() {
+        secure(stream, peer, &worker, place).await;
     }
+    worker.count(Count::ConnectionClosed);
+}
+
+async fn secure(stream: TcpStream, peer: IpAddr, worker: &Rc<Worker>, place: Place) {
     let stream = match worker.tls() {
         None => ClientStream::Plain(stream),
         Some(acceptor) => match timeout(TLS_LIMIT, acceptor.accept(stream)).await {
@@ -56,7 +62,7 @@ async fn connection(stream: TcpStream, peer: IpAddr, worker: Rc<Worker>, place: 
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    serve(stream, Rc::new(ClientState::new(peer)), worker, place).await;
+    serve(stream, Rc::new(ClientState::new(peer)), Rc::clone(worker), place).await;
 }
 
 async fn serve(stream: ClientStream, state: Rc<ClientState>, worker: Rc<Worker>, place: Place) {

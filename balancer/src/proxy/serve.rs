@@ -10,7 +10,10 @@ use super::{
     tls::Tls,
     upstream::Upstream,
 };
-use crate::state::{Shared, View};
+use crate::{
+    metrics::{Count, Metrics, Tally},
+    state::{Shared, View},
+};
 use balancer_core::{Instance, admission::Admission, pin::KeyRing, retry::Budget};
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -31,6 +34,8 @@ pub struct Rules {
     pub keys: KeyRing,
     /// Who may sign in; the probe thread tells it of losses.
     pub admission: Arc<Mutex<Admission>>,
+    /// Counts; each thread gets a tally of its own.
+    pub metrics: Arc<Metrics>,
     /// After this time a sign-in with an Idempotency-Key also goes to the reserved instance.
     pub create_timeout: Duration,
     /// Addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
@@ -46,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Shared,
     pub(crate) rules: Arc<Rules>,
     pub(crate) budget: RefCell<Budget>,
+    tally: Arc<Tally>,
     random: RefCell<SmallRng>,
     /// By the serial number of the run.
     upstreams: RefCell<HashMap<u64, Rc<Upstream>>>,
@@ -53,13 +59,19 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(shared: Shared, rules: Arc<Rules>) -> Self {
+        let tally = rules.metrics.tally();
         Self {
             shared,
             rules,
+            tally,
             budget: RefCell::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
             upstreams: RefCell::default(),
         }
+    }
+
+    pub(crate) fn count(&self, count: Count) {
+        self.tally.add(count);
     }
 
     pub(crate) fn tls(&self) -> Option<TlsAcceptor> {
@@ -104,8 +116,12 @@ pub(crate) async fn answer(
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let mut response = match checked(&worker, &client, request).await {
         Ok(forward) => forward.run().await,
-        Err(refusal) => answer::refused(refusal),
+        Err(refusal) => {
+            worker.count(Count::RequestRefused);
+            answer::refused(refusal)
+        }
     };
+    worker.count(Count::Answered(response.status().as_u16()));
     let headers = response.headers_mut();
     if let Some(origin) = origin.filter(|_| !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)) {
         answer::allow_origin(headers, origin);

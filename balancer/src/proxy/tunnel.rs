@@ -11,6 +11,7 @@ use super::{
     serve::Worker,
     upstream::{Switched, Upstream},
 };
+use crate::metrics::Count;
 use balancer_core::Loss;
 use bytes::Bytes;
 use gateway_protocol::CloseCode;
@@ -58,12 +59,15 @@ impl Pending {
         let Ok((instance, behind)) = self.switched.await else { return };
         let mut tunnel = Tunnel::new((browser, &early), (instance, &behind));
         drop((early, behind));
+        self.worker.count(Count::TunnelOpened);
         let mut down = self.upstream.down.clone();
         let loss = match tunnel.run(pin!(down.wait())).await {
             Err(loss) => Some(loss),
             Ok(Ended::ByInstance) if !tunnel.is_closed() => proof_of_loss(&self.upstream, &self.worker).await,
             Ok(Ended::ByInstance | Ended::ByBrowser) => None,
         };
+        self.worker.count(Count::TunnelClosed);
+        loss.into_iter().for_each(|loss| self.worker.count(Count::TunnelCut(loss)));
         match loss {
             Some(loss) => tunnel.tell(CloseCode::InstanceLost.into(), loss.label()).await,
             None => tunnel.close().await,
@@ -189,7 +193,13 @@ enum Broken {
 }
 
 impl Flow {
-    fn poll<S, T>(&mut self, cx: &mut Context<'_>, source: &mut S, sink: &mut T, mut look: impl FnMut(&[u8])) -> Poll<Broken>
+    fn poll<S, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        sink: &mut T,
+        mut look: impl FnMut(&[u8]),
+    ) -> Poll<Broken>
     where
         S: AsyncRead + Unpin,
         T: AsyncWrite + Unpin,

@@ -163,9 +163,9 @@ impl Upstream {
     /// Closes connections that nobody will use any more.
     pub(crate) fn sweep(&self) {
         let now = self.clock.now();
-        self.idle.borrow_mut().retain(|each| {
-            !each.sender.is_closed() && now.saturating_sub(each.idle_since) < IDLE_LIMIT
-        });
+        self.idle
+            .borrow_mut()
+            .retain(|each| !each.sender.is_closed() && now.saturating_sub(each.idle_since) < IDLE_LIMIT);
     }
 }
 
@@ -198,11 +198,7 @@ impl Failed {
     }
 }
 
-async fn drive(
-    connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>,
-    driver: Rc<Driver>,
-    mut down: Down,
-) {
+async fn drive(connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>, driver: Rc<Driver>, mut down: Down) {
     let done = tokio::select! {
         done = connection.without_shutdown() => done,
         _ = down.wait() => return driver.is_cut.set(true),

@@ -1,0 +1,26 @@
+//! The data path against instances that die, freeze, are full or come back: one behaviour per file.
+
+mod a_browser_is_pinned;
+mod a_client_that_breaks_its_body_harms_nobody;
+mod a_frozen_instance_ends_its_tunnels_and_requests;
+mod a_full_instance_is_skipped_in_the_same_request;
+mod a_half_received_response_breaks_off;
+mod a_half_sent_post_goes_to_a_living_instance;
+mod a_killed_instance_ends_its_tunnels_with_4503;
+mod a_killed_instance_is_replaced_in_the_same_request;
+mod a_request_that_may_act_twice_is_not_repeated;
+mod a_restart_at_the_same_address_is_noticed;
+mod a_tunnel_within_a_frame_is_closed_without_a_word;
+mod an_address_has_a_limited_number_of_connections;
+mod bytes_after_an_upgrade_reach_the_instance;
+mod forged_and_foreign_pins_count_as_absent;
+mod no_instance_gives_a_page_or_a_problem;
+mod parallel_first_requests_are_all_served;
+mod pin_survives_another_instances_death;
+mod smuggling_is_refused_before_an_instance_sees_a_byte;
+mod the_creation_watch_asks_the_reserved_instance;
+mod the_instance_sees_neither_pins_nor_forged_headers;
+mod tls_makes_pins_secure;
+mod two_balancers_with_one_key_file_are_interchangeable;
+
+mod support;
