@@ -1,1 +1,7 @@
-//! loadtest
+//! The load test: thousands of virtual users with real WebRTC media in one process, faults, measurements, reports.
+
+pub mod exit;
+pub mod http;
+pub mod report;
+pub mod tally;
+pub mod user;

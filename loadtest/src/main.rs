@@ -1,1 +1,2 @@
+//! `loadtest`: see `loadtest --help`.
 fn main() {}

@@ -1,0 +1,137 @@
+//! The figures of a run or bench: a table for people, JSON for programs. Every key is always there, null if not measured.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+/// Quantiles in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// Half were at most this.
+    pub p50: f64,
+    /// 95 of 100 were at most this.
+    pub p95: f64,
+    /// 99 of 100 were at most this.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Quantiles {
+    /// Of some times; `None` if there are none. Nearest rank.
+    #[must_use]
+    pub fn of(times: &[Duration]) -> Option<Self> {
+        let mut sorted: Vec<f64> = times.iter().map(|time| (time.as_secs_f64() * 10_000.0).round() / 10.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
+        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)?, max: at(100)? })
+    }
+}
+
+/// All figures of all commands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the names are the documentation, and the README explains each")]
+pub struct Report {
+    pub command: String,
+    pub flags: Value,
+    // run
+    pub users: Option<u64>,
+    pub signed_in: Option<u64>,
+    pub recovered: Option<u64>,
+    pub never_recovered: Option<u64>,
+    pub calls: Option<u64>,
+    pub calls_failed: Option<u64>,
+    pub calls_lost: Option<u64>,
+    pub falsely_lost: Option<u64>,
+    pub packets_sent: Option<u64>,
+    pub packets_returned: Option<u64>,
+    pub kill_to_signed_in_ms: Option<Quantiles>,
+    pub kill_to_media_ms: Option<Quantiles>,
+    pub sign_in_ms: Option<Quantiles>,
+    pub requests: Option<u64>,
+    pub requests_failed: Option<u64>,
+    pub misrouted: Option<u64>,
+    pub over_capacity: Option<u64>,
+    // loss, fault
+    pub user_failovers: Option<u64>,
+    pub rules_broken: Option<Vec<String>>,
+    pub rounds: Option<Value>,
+    // bench media
+    pub peers: Option<u64>,
+    pub cpu_us_per_echoed_packet: Option<f64>,
+    pub floor_udp_us: Option<f64>,
+    pub floor_srtp_us: Option<f64>,
+    pub kb_per_peer: Option<f64>,
+    pub connects_per_cpu_second: Option<f64>,
+    // bench proxy
+    pub requests_per_cpu_second: Option<f64>,
+    pub added_p50_us: Option<f64>,
+    pub kib_per_idle_websocket: Option<f64>,
+    pub haproxy_requests_per_cpu_second: Option<f64>,
+    pub haproxy_added_p50_us: Option<f64>,
+    pub haproxy_kib_per_idle_websocket: Option<f64>,
+    // bench sip
+    pub bridged_calls_per_core: Option<f64>,
+    pub transcoded_calls_per_core: Option<f64>,
+    pub registrations_per_second: Option<f64>,
+    pub kb_per_call: Option<f64>,
+}
+
+impl Report {
+    /// Nothing measured yet; `flags` are printed with it.
+    #[must_use]
+    pub fn new(command: &str, flags: Value) -> Self {
+        Self { command: command.to_owned(), flags, ..Self::default() }
+    }
+
+    /// The measured figures, one line each.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let Ok(Value::Object(fields)) = serde_json::to_value(self) else { return String::new() };
+        let measured = fields.into_iter().filter(|(_, value)| !value.is_null());
+        measured.map(|(name, value)| format!("  {name:<34} {}\n", plain(&value))).collect()
+    }
+
+    /// Prints the table, and writes the JSON where it is wanted.
+    pub fn publish(&self, json: Option<&Path>) -> anyhow::Result<()> {
+        print!("{}", self.table());
+        if let Some(path) = json {
+            std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join("  ")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_rank() {
+        let times: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
+        assert_eq!(Quantiles::of(&times), Some(Quantiles { p50: 50.0, p95: 95.0, p99: 99.0, max: 100.0 }));
+        let one = Quantiles::of(&[Duration::from_micros(1500)]).expect("one time");
+        assert_eq!((one.p50, one.max), (1.5, 1.5));
+        assert_eq!(Quantiles::of(&[]), None);
+    }
+
+    #[test]
+    fn every_key_is_present_and_null_if_not_measured() {
+        let json = serde_json::to_value(Report::new("run", Value::Null)).expect("it is plain data");
+        for key in ["users", "falsely_lost", "kill_to_media_ms", "floor_srtp_us", "haproxy_added_p50_us", "kb_per_call"]
+        {
+            assert_eq!(json.get(key), Some(&Value::Null), "{key}");
+        }
+    }
+}

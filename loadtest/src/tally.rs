@@ -1,0 +1,296 @@
+//! Counts what became of every user and call: facts in, figures out. Pure; the shell says when.
+
+use crate::report::{Quantiles, Report};
+use crate::user::{LossKind, Now, Told};
+use gateway_protocol::message::EndReason;
+use gateway_protocol::{BootId, CallId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A loss noticed within this time after a kill is that kill's.
+const KILL_SHADOW: Duration = Duration::from_secs(10);
+
+/// Something that happened to a user.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// It began to sign in.
+    Arrived,
+    /// Its application was told.
+    Told(Told),
+    /// The first packet of a call came back.
+    FirstPacket(CallId),
+    /// An answer of the instance that keeps the session.
+    Answered,
+    /// A request had no usable answer.
+    RequestFailed,
+    /// An answer of another instance, although the session's lives.
+    Misrouted,
+    /// From outside: an instance was killed.
+    Killed,
+}
+
+/// What is known of one user.
+#[derive(Debug, Default)]
+struct Known {
+    arrived: Option<Now>,
+    boot: Option<BootId>,
+    ever_signed_in: bool,
+    failover: Option<Failover>,
+}
+
+/// A user on the way from a lost instance to a new one.
+#[derive(Debug)]
+struct Failover {
+    since: Now,
+    in_call: bool,
+    signed_in: bool,
+}
+
+/// All counts of a run.
+#[derive(Debug, Default)]
+pub struct Tally {
+    users: BTreeMap<usize, Known>,
+    /// First notice of each instance's loss, or its kill.
+    lost_boots: BTreeMap<String, Now>,
+    kills: Vec<Now>,
+    to_signed_in: Vec<Duration>,
+    to_media: Vec<Duration>,
+    sign_in: Vec<Duration>,
+    failovers: u64,
+    calls: u64,
+    calls_failed: u64,
+    calls_lost: u64,
+    falsely_lost: u64,
+    refused: u64,
+    requests: u64,
+    requests_failed: u64,
+    misrouted: u64,
+}
+
+impl Tally {
+    /// Takes one fact about one user.
+    pub fn note(&mut self, user: usize, fact: Fact, at: Now) {
+        match fact {
+            Fact::Killed => self.kills.push(at),
+            Fact::Arrived => self.known(user).arrived = Some(at),
+            Fact::Answered => self.requests += 1,
+            Fact::RequestFailed => {
+                self.requests += 1;
+                self.requests_failed += 1;
+            }
+            Fact::Misrouted => {
+                self.requests += 1;
+                self.misrouted += 1;
+            }
+            Fact::FirstPacket(_) => self.note_media(user, at),
+            Fact::Told(told) => self.note_told(user, told, at),
+        }
+    }
+
+    fn known(&mut self, user: usize) -> &mut Known {
+        self.users.entry(user).or_default()
+    }
+
+    fn note_told(&mut self, user: usize, told: Told, at: Now) {
+        match told {
+            Told::SignedIn { boot_id, .. } => self.note_signed_in(user, boot_id, at),
+            Told::ServiceUnavailable { reason: LossKind::InstanceLost | LossKind::InstanceSilent } => {
+                self.note_loss(user, false, at);
+            }
+            Told::Ended { reason, .. } => self.note_ended(user, reason, at),
+            Told::FalselyLost { .. } => self.falsely_lost += 1,
+            Told::Settled { method: "start_call", outcome, .. } => match outcome {
+                crate::user::Settlement::Ok => self.calls += 1,
+                crate::user::Settlement::Failed | crate::user::Settlement::Unknown => self.calls_failed += 1,
+            },
+            Told::Refused { .. } => self.refused += 1,
+            Told::ServiceUnavailable { .. }
+            | Told::ServiceAvailable
+            | Told::CallState { .. }
+            | Told::CallsResynced { .. }
+            | Told::MediaStalled { .. }
+            | Told::Settled { .. }
+            | Told::SessionRecovered { .. } => {}
+        }
+    }
+
+    fn note_ended(&mut self, user: usize, reason: EndReason, at: Now) {
+        match reason {
+            EndReason::LocalHangUp | EndReason::RemoteHangUp | EndReason::PeerClosed => {}
+            EndReason::InstanceLost => {
+                self.calls_lost += 1;
+                self.note_loss(user, true, at);
+            }
+            _ => self.calls_lost += 1,
+        }
+    }
+
+    /// A user notices that its instance is lost; time counts from the kill, or from the first user's notice.
+    fn note_loss(&mut self, user: usize, in_call: bool, at: Now) {
+        let Some(boot) = self.known(user).boot.clone() else { return };
+        let kill = self.kills.iter().rev().copied().find(|kill| *kill <= at && at - *kill < KILL_SHADOW);
+        let since = *self.lost_boots.entry(boot.to_string()).or_insert(kill.unwrap_or(at));
+        let known = self.known(user);
+        let failover = known.failover.get_or_insert(Failover { since, in_call: false, signed_in: false });
+        failover.in_call |= in_call;
+    }
+
+    fn note_signed_in(&mut self, user: usize, boot: BootId, at: Now) {
+        let known = self.known(user);
+        let first = !std::mem::replace(&mut known.ever_signed_in, true);
+        let changed = known.boot.replace(boot.clone()) != Some(boot);
+        let arrived = known.arrived.filter(|_| first);
+        let since = match &mut known.failover {
+            Some(failover) if changed && !failover.signed_in => {
+                failover.signed_in = true;
+                Some(failover.since)
+            }
+            Some(_) | None => None,
+        };
+        if known.failover.as_ref().is_some_and(|failover| failover.signed_in && !failover.in_call) {
+            known.failover = None;
+        }
+        self.sign_in.extend(arrived.map(|arrived| at.saturating_sub(arrived)));
+        if let Some(since) = since {
+            self.failovers += 1;
+            self.to_signed_in.push(at.saturating_sub(since));
+        }
+    }
+
+    fn note_media(&mut self, user: usize, at: Now) {
+        if let Some(failover) = self.known(user).failover.take_if(|failover| failover.signed_in) {
+            self.to_media.push(at.saturating_sub(failover.since));
+        }
+    }
+
+    /// Users that lost their instance and are not signed in again.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        let waits = |known: &&Known| known.failover.as_ref().is_some_and(|failover| !failover.signed_in);
+        count(self.users.values().filter(waits).count())
+    }
+
+    /// Users that ever were signed in.
+    #[must_use]
+    pub fn signed_in(&self) -> u64 {
+        count(self.users.values().filter(|known| known.ever_signed_in).count())
+    }
+
+    /// Users signed in again after a loss, each loss counted.
+    #[must_use]
+    pub fn failovers(&self) -> u64 {
+        self.failovers
+    }
+
+    /// Calls that ended as lost although instance and media lived.
+    #[must_use]
+    pub fn falsely_lost(&self) -> u64 {
+        self.falsely_lost
+    }
+
+    /// Answers of the wrong instance.
+    #[must_use]
+    pub fn misrouted(&self) -> u64 {
+        self.misrouted
+    }
+
+    /// One line for now.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!(
+            "users {} signed in {} waiting {} recovered {} | calls {} failed {} lost {} (falsely {}) | requests {} failed {} misrouted {}",
+            self.users.len(),
+            self.signed_in(),
+            self.waiting(),
+            self.failovers,
+            self.calls,
+            self.calls_failed,
+            self.calls_lost,
+            self.falsely_lost,
+            self.requests,
+            self.requests_failed,
+            self.misrouted,
+        )
+    }
+
+    /// Puts the figures into the report.
+    pub fn fill(&self, report: &mut Report) {
+        report.users = Some(count(self.users.len()));
+        report.signed_in = Some(self.signed_in());
+        report.recovered = Some(self.failovers);
+        report.never_recovered = Some(self.waiting());
+        report.calls = Some(self.calls);
+        report.calls_failed = Some(self.calls_failed);
+        report.calls_lost = Some(self.calls_lost);
+        report.falsely_lost = Some(self.falsely_lost);
+        report.requests = Some(self.requests);
+        report.requests_failed = Some(self.requests_failed);
+        report.misrouted = Some(self.misrouted);
+        report.kill_to_signed_in_ms = Quantiles::of(&self.to_signed_in);
+        report.kill_to_media_ms = Quantiles::of(&self.to_media);
+        report.sign_in_ms = Quantiles::of(&self.sign_in);
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_protocol::InstanceId;
+
+    fn ms(ms: u64) -> Now {
+        Duration::from_millis(ms)
+    }
+
+    fn signed_in(boot: &str) -> Fact {
+        let instance_id = InstanceId::parse("gw").expect("an id");
+        Fact::Told(Told::SignedIn { instance_id, boot_id: BootId::parse(boot).expect("an id") })
+    }
+
+    fn ended(reason: EndReason) -> Fact {
+        Fact::Told(Told::Ended { call: CallId::parse("c").expect("an id"), reason })
+    }
+
+    #[test]
+    fn a_kill_is_measured_from_the_kill_to_sign_in_and_to_media() {
+        let mut tally = Tally::default();
+        tally.note(0, Fact::Arrived, ms(0));
+        tally.note(0, signed_in("a"), ms(5));
+        tally.note(usize::MAX, Fact::Killed, ms(1000));
+        tally.note(0, ended(EndReason::InstanceLost), ms(1010));
+        assert_eq!((tally.waiting(), tally.failovers()), (1, 0));
+        tally.note(0, signed_in("b"), ms(1040));
+        tally.note(0, Fact::FirstPacket(CallId::parse("c2").expect("an id")), ms(1090));
+        let mut report = Report::default();
+        tally.fill(&mut report);
+        assert_eq!((report.recovered, report.never_recovered, report.calls_lost), (Some(1), Some(0), Some(1)));
+        assert_eq!(report.kill_to_signed_in_ms.map(|q| q.max), Some(40.0));
+        assert_eq!(report.kill_to_media_ms.map(|q| q.max), Some(90.0));
+        assert_eq!(report.sign_in_ms.map(|q| q.max), Some(5.0));
+    }
+
+    #[test]
+    fn a_loss_from_outside_is_measured_from_the_first_notice() {
+        let mut tally = Tally::default();
+        for user in 0..2 {
+            tally.note(user, signed_in("a"), ms(5));
+        }
+        let lost = Fact::Told(Told::ServiceUnavailable { reason: LossKind::InstanceLost });
+        tally.note(0, lost.clone(), ms(100));
+        tally.note(1, lost, ms(130));
+        tally.note(1, signed_in("b"), ms(150));
+        assert_eq!((tally.waiting(), tally.to_signed_in.clone()), (1, vec![ms(50)]));
+    }
+
+    #[test]
+    fn a_hang_up_is_no_loss_and_a_preserved_call_no_failover() {
+        let mut tally = Tally::default();
+        tally.note(0, signed_in("a"), ms(5));
+        tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::SignalingLost }), ms(10));
+        tally.note(0, ended(EndReason::LocalHangUp), ms(20));
+        assert_eq!((tally.calls_lost, tally.waiting(), tally.failovers()), (0, 0, 0));
+    }
+}
