@@ -5,7 +5,15 @@
 import { type CallCommand, CallMachine } from "./call-machine.ts";
 import { Emitter } from "./emitter.ts";
 import { CallError, type HoldfastError, MediaError } from "./errors.ts";
-import type { CallEnded, CallEvents, CallMedia, CallState, CallVerb, Capability } from "./events.ts";
+import {
+  type CallEnded,
+  type CallEvents,
+  type CallMedia,
+  type CallState,
+  type CallVerb,
+  type Capability,
+  capability,
+} from "./events.ts";
 import { Leg } from "./leg.ts";
 import { ALIVE_MS } from "./liveness.ts";
 import type { CallOptions, Clock } from "./options.ts";
@@ -124,8 +132,7 @@ export class Call extends Emitter<CallEvents> {
   }
 
   can(verb: CallVerb): Capability {
-    const reason = this.#refusal(verb);
-    return reason === undefined ? { allowed: true } : { allowed: false, reason };
+    return capability(this.#refusal(verb));
   }
 
   /** `control`: verbs that need signalling; `media`: packets come. */
@@ -157,7 +164,7 @@ export class Call extends Emitter<CallEvents> {
   /** @internal What the instance says. */
   handleState(state: WireCallState): void {
     this.machine.handleState(state);
-    this.drive();
+    this.#drive();
   }
 
   /** @internal Ends the call; the first reason stands. */
@@ -165,12 +172,12 @@ export class Call extends Emitter<CallEvents> {
     if (this.state === "ended") {
       return;
     }
-    this.#ended = { callId: this.id, call: this, reason, ...(detail && { detail }), ...(error && { error }) };
+    this.#ended = { callId: this.id, call: this, reason, detail, error };
     this.machine.end(reason);
     this.#cancelLook();
     this.#leg?.close();
     this.#stopTracks();
-    this.drive();
+    this.#drive();
   }
 
   /** @internal Closes the peer connection and nothing else: the page goes away. */
@@ -188,7 +195,7 @@ export class Call extends Emitter<CallEvents> {
   /** @internal The instance is the same; a stalled call asks it for a new path. */
   handleInstanceAlive(): void {
     this.machine.handleInstanceAlive();
-    this.drive();
+    this.#drive();
   }
 
   /** @internal Looks at the packets now. */
@@ -200,7 +207,7 @@ export class Call extends Emitter<CallEvents> {
     const age = await this.#leg.packetAge();
     this.#looking = false;
     this.machine.handleSample(age, this.#host.clock.now());
-    this.drive();
+    this.#drive();
     this.#lookAgain(age);
     this.#host.sampled();
   }
@@ -314,15 +321,15 @@ export class Call extends Emitter<CallEvents> {
 
   #handleIceDisconnected(): void {
     this.machine.handleIceDisconnected(this.#host.clock.now());
-    this.drive();
+    this.#drive();
   }
 
   #handlePeerClosed(): void {
     this.#host.clock.after(PEER_CLOSED_MS, () => this.end("remote-hang-up"));
   }
 
-  /** @internal Carries out what the machine decided. */
-  drive(): void {
+  /** Carries out what the machine decided. */
+  #drive(): void {
     for (const command of this.machine.takeCommands()) {
       if ("do" in command) {
         this.#carryOut(command.do);
@@ -391,6 +398,6 @@ export class Call extends Emitter<CallEvents> {
       // A closed peer connection; the machine is told and asks again if the call is still there.
     }
     this.machine.handleRestarted(ok, this.#host.clock.now());
-    this.drive();
+    this.#drive();
   }
 }

@@ -5,15 +5,16 @@
 import { Call, type CallHost } from "./call.ts";
 import { Emitter } from "./emitter.ts";
 import { CallError, SignInError } from "./errors.ts";
-import type {
-  CallEnded,
-  CallsResynced,
-  Capability,
-  ClientEvents,
-  ClientState,
-  ClientVerb,
-  LossKind,
-  SessionInfo,
+import {
+  type CallEnded,
+  type CallsResynced,
+  type Capability,
+  type ClientEvents,
+  type ClientState,
+  type ClientVerb,
+  capability,
+  type LossKind,
+  type SessionInfo,
 } from "./events.ts";
 import { Http } from "./http.ts";
 import { Link } from "./link.ts";
@@ -182,8 +183,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   can(_verb: ClientVerb): Capability {
-    const reason = this.#services.reason("calls");
-    return reason === undefined ? { allowed: true } : { allowed: false, reason };
+    return capability(this.#services.reason("calls"));
   }
 
   /** `signaling` and `calls`, and what else the instance names. */
@@ -330,17 +330,17 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return this.#drive();
       }
     }
-    const { user } = this.#options;
     const body = {
       client_id: this.clientId,
-      ...(user !== undefined && { user }),
-      ...(proof && { capsule: proof.capsule, previous_token: proof.token }),
-      ...(ticket && { move_ticket: ticket }),
+      user: this.#options.user,
+      capsule: proof?.capsule,
+      previous_token: proof?.token,
+      move_ticket: ticket,
     };
     const result = await this.#http.signIn(command.url, body, {
       idempotencyKey: `${this.#pageId}-${command.key}`,
-      ...(jwt && { jwt }),
-      ...(command.avoid && { avoid: command.avoid }),
+      jwt,
+      avoid: command.avoid,
     });
     const now = this.#clock.now();
     if ("failure" in result) {
@@ -527,9 +527,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #redial(lost: Call): void {
-    const { signal, ...options } = lost.options;
-    if (!signal?.aborted) {
-      const call = this.#startCall(lost.target, { ...options, muted: lost.muted, ...(signal && { signal }) });
+    if (!lost.options.signal?.aborted) {
+      const call = this.#startCall(lost.target, { ...lost.options, muted: lost.muted });
       this.emit("redialed", { call, replaces: lost.id });
     }
   }
@@ -720,7 +719,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #saveSession(): void {
     const session = this.#machine.session;
-    this.#store.update(session ? { session } : {});
+    this.#store.update({ session });
   }
 
   #saveCalls(): void {

@@ -1,6 +1,7 @@
 /**
  * Every error that the library gives to an application: one class each for sign-in, calls and the microphone, with a stable
- * numeric code and a `reason` to switch on. Made by static factories, so that code and reason always belong together.
+ * numeric code and a `reason` to switch on. Made by static factories, so that code and reason always belong together. The
+ * message is for logs; what a user reads is the application's to say.
  */
 import type { FailReason, ProblemType } from "./protocol.gen.ts";
 
@@ -40,59 +41,60 @@ export class SignInError extends HoldfastError {
   readonly code: number;
   private constructor(
     readonly reason: SignInReason,
-    message: string,
     /** The problem type the service answered with, if it answered. */
     readonly problem?: ProblemType,
-    options?: ErrorOptions,
+    detail: string = problem ?? reason,
+    cause?: unknown,
   ) {
-    super(message, options);
+    super(detail, { cause });
     this.code = SIGN_IN_CODES[reason];
   }
   /** No balancer answered. Tell the user to check the network; `retry()` tries again. */
   static unreachable() {
-    return new SignInError("unreachable", "no address of the service answered");
+    return new SignInError("unreachable");
   }
   /** The service refused the credentials. Get new ones, then call `signIn()` again. */
   static unauthorized(problem?: ProblemType) {
-    return new SignInError("unauthorized", "the service refused the credentials", problem);
+    return new SignInError("unauthorized", problem);
   }
   /** This page's origin is not on the service's allow-list: a matter of configuration. */
   static forbidden(problem?: ProblemType) {
-    return new SignInError("forbidden", "the service does not allow this origin", problem);
+    return new SignInError("forbidden", problem);
   }
   /** The service refused the request as malformed: a fault of the application or the library. */
-  static rejected(problem?: ProblemType, detail = "the service refused the sign-in") {
-    return new SignInError("rejected", detail, problem);
+  static rejected(problem?: ProblemType, detail?: string) {
+    return new SignInError("rejected", problem, detail);
   }
   /** The service answers, but no instance is free. `retry()` tries again. */
   static unavailable(problem?: ProblemType) {
-    return new SignInError("unavailable", "no instance is free", problem);
+    return new SignInError("unavailable", problem);
   }
   /** Another tab or device with the same client id took over. `signIn()` takes it back. */
   static superseded() {
-    return new SignInError("superseded", "a newer sign-in of this client took over");
+    return new SignInError("superseded");
   }
   /** The application's `token()` failed; its error is the `cause`. */
   static tokenFailed(cause: unknown) {
-    return new SignInError("token-failed", "the token provider failed", undefined, { cause });
+    return new SignInError("token-failed", undefined, undefined, cause);
   }
   /** `signOut()` was called meanwhile. */
   static aborted() {
-    return new SignInError("aborted", "signed out");
+    return new SignInError("aborted");
   }
 }
 
 /** Why a call or a request in a call failed. */
-export type CallReason = FailReason | "not-signed-in" | "signaling-lost" | "ended" | "aborted" | "unknown" | "webrtc";
+export type CallReason = FailReason | "not-signed-in" | "ended" | "aborted" | "unknown" | "webrtc";
 
 const CALL_CODES: Partial<Record<CallReason, number>> = {
   "not-signed-in": 200,
-  "signaling-lost": 201,
-  ended: 202,
-  aborted: 203,
-  unknown: 204,
-  webrtc: 205,
+  ended: 201,
+  aborted: 202,
+  unknown: 203,
+  webrtc: 204,
 };
+/** What the instance refused, whatever its reason. */
+const REFUSED_CODE = 210;
 
 /** A call could not be made, or a request in a call did not succeed. */
 export class CallError extends HoldfastError {
@@ -100,31 +102,31 @@ export class CallError extends HoldfastError {
   readonly code: number;
   private constructor(
     readonly reason: CallReason,
-    message: string,
-    options?: ErrorOptions,
+    detail: string = reason,
+    cause?: unknown,
   ) {
-    super(message, options);
-    this.code = CALL_CODES[reason] ?? 210;
+    super(detail, { cause });
+    this.code = CALL_CODES[reason] ?? REFUSED_CODE;
   }
   /** What was asked is not allowed now; `can()` would have said so. Nothing was sent. */
-  static refused(reason: CallReason, why: string = reason) {
-    return new CallError(reason, `not possible now: ${why}`);
+  static refused(reason: CallReason, detail?: string) {
+    return new CallError(reason, detail);
   }
   /** The instance refused: nothing happened. */
   static failed(reason: FailReason, detail?: string) {
-    return new CallError(reason, detail ?? `the instance refused: ${reason}`);
+    return new CallError(reason, detail);
   }
   /** The instance was lost after the request was sent: it may have acted or not. */
   static unknown() {
-    return new CallError("unknown", "the instance was lost before it answered");
+    return new CallError("unknown");
   }
   /** The `AbortSignal` fired. */
   static aborted() {
-    return new CallError("aborted", "aborted");
+    return new CallError("aborted");
   }
   /** The browser's WebRTC stack refused; its error is the `cause`. */
   static webrtc(cause: unknown) {
-    return new CallError("webrtc", "the browser's WebRTC stack failed", { cause });
+    return new CallError("webrtc", String(cause), cause);
   }
 }
 
@@ -139,35 +141,33 @@ const MEDIA_CODES: Record<MediaReason, number> = {
   failed: 304,
 };
 
+/** What `getUserMedia` rejects with, by name. */
+const MEDIA_NAMES: Record<string, MediaReason> = {
+  NotAllowedError: "denied",
+  SecurityError: "denied",
+  NotFoundError: "absent",
+  OverconstrainedError: "absent",
+  NotReadableError: "in-use",
+  AbortError: "in-use",
+};
+
 /** The microphone or camera can't be used. */
 export class MediaError extends HoldfastError {
   override readonly name = "MediaError";
   readonly code: number;
   private constructor(
     readonly reason: MediaReason,
-    message: string,
-    options?: ErrorOptions,
+    cause?: unknown,
   ) {
-    super(message, options);
+    super(reason, { cause });
     this.code = MEDIA_CODES[reason];
   }
   /** Pages get microphones on https and localhost alone: serve the page over https. */
   static insecureOrigin() {
-    return new MediaError("insecure-origin", "microphones are available on https and localhost only");
+    return new MediaError("insecure-origin");
   }
-  /** Maps what `getUserMedia` rejected with. `denied`: ask the user to allow it; `absent`: to connect one. */
+  /** `denied`: ask the user to allow it; `absent`: to connect one; `in-use`: to close the other application. */
   static from(cause: unknown) {
-    const name = cause instanceof Error || cause instanceof DOMException ? cause.name : "";
-    const [reason, message] = MEDIA_NAMES[name] ?? ["failed", "the microphone or camera failed"];
-    return new MediaError(reason, message, { cause });
+    return new MediaError(MEDIA_NAMES[(cause as Error | undefined)?.name ?? ""] ?? "failed", cause);
   }
 }
-
-const MEDIA_NAMES: Record<string, [MediaReason, string]> = {
-  NotAllowedError: ["denied", "the use of the microphone or camera was denied"],
-  SecurityError: ["denied", "the use of the microphone or camera was denied"],
-  NotFoundError: ["absent", "there is no microphone or camera"],
-  OverconstrainedError: ["absent", "the chosen microphone or camera is not there"],
-  NotReadableError: ["in-use", "the microphone or camera is in use by another application"],
-  AbortError: ["in-use", "the microphone or camera could not be started"],
-};

@@ -43,6 +43,11 @@ export interface Capability {
   reason?: string;
 }
 
+/** @internal */
+export function capability(reason: string | undefined): Capability {
+  return reason === undefined ? { allowed: true } : { allowed: false, reason };
+}
+
 /** Verbs of a client. */
 export type ClientVerb = "call";
 /** Verbs of a call. */
@@ -66,9 +71,9 @@ export interface CallEnded {
   call?: Call;
   reason: EndReason;
   /** Why, for people. */
-  detail?: string;
+  detail?: string | undefined;
   /** What went wrong, when the call never came to be. */
-  error?: HoldfastError;
+  error?: HoldfastError | undefined;
 }
 
 /** What a resync found about the calls that the client had. */

@@ -13,14 +13,20 @@ const PROBE_MS = 700;
 /** A sign-off is not waited for longer. */
 const SIGN_OFF_MS = 1_000;
 
+/** A service that asks for more is asked again all the same. */
+const MAX_RETRY_AFTER_S = 600;
+
 /** What a sign-in brought. */
 export type SignInResult = { signedIn: SignedIn; session: Session } | { failure: SignInFailure };
 
+/** A sign-in's body; what is undefined is left out of the JSON. */
+export type SignInBody = { [Key in keyof SignIn]: SignIn[Key] | undefined };
+
 /** Headers of one sign-in. */
 export interface SignInHeaders {
-  jwt?: string;
+  jwt: string | undefined;
   idempotencyKey: string;
-  avoid?: string;
+  avoid: string | undefined;
 }
 
 /** See the file's head. */
@@ -33,7 +39,7 @@ export class Http {
     this.#clock = clock;
   }
 
-  async signIn(url: string, body: SignIn, headers: SignInHeaders): Promise<SignInResult> {
+  async signIn(url: string, body: SignInBody, headers: SignInHeaders): Promise<SignInResult> {
     try {
       const answer = await this.#ask(`${url}/v1/sessions`, SIGN_IN_MS, {
         method: "POST",
@@ -60,15 +66,9 @@ export class Http {
       const { response, body } = await this.#ask(`${url}/v1/sessions/${session.id}`, PROBE_MS, {
         headers: bearer(session),
       });
-      const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot");
-      const pin = response.headers.get("holdfast-pin");
-      return {
-        kind: "status",
-        status: response.status,
-        ...(bootId && { bootId }),
-        ...(pin && { pin }),
-        ...retryAfter(response),
-      };
+      const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot") ?? undefined;
+      const pin = response.headers.get("holdfast-pin") ?? undefined;
+      return { kind: "status", status: response.status, bootId, pin, retryAfterMs: retryAfter(response) };
     } catch (error) {
       return { kind: noAnswer(error) };
     }
@@ -111,20 +111,14 @@ function noAnswer(error: unknown): "network" | "timeout" {
   return (error as Error)?.name === "AbortError" ? "timeout" : "network";
 }
 
-function retryAfter(response: Response): { retryAfterMs?: number } {
-  const seconds = Number(response.headers.get("retry-after"));
-  return seconds > 0 ? { retryAfterMs: Math.min(seconds, 600) * 1000 } : {};
+/** In seconds on the wire; a date or nonsense counts as none. */
+function retryAfter(response: Response): number {
+  return Math.min(Number(response.headers.get("retry-after")) || 0, MAX_RETRY_AFTER_S) * 1000;
 }
 
 function refusal({ response, body }: { response: Response; body: unknown }): SignInFailure {
-  const problem = body as Partial<Problem>;
-  return {
-    kind: "status",
-    status: response.status,
-    ...(problem.type && { problem: problem.type }),
-    ...(problem.detail && { detail: problem.detail }),
-    ...retryAfter(response),
-  };
+  const { type, detail } = body as Partial<Problem>;
+  return { kind: "status", status: response.status, problem: type, detail, retryAfterMs: retryAfter(response) };
 }
 
 function toSession(signedIn: SignedIn, url: string): Session {

@@ -43,12 +43,24 @@ export interface Proof {
 /** How a sign-in failed. `token`: the application's provider did. */
 export type SignInFailure =
   | { kind: "network" | "timeout" }
-  | { kind: "status"; status: number; problem?: ProblemType; detail?: string; retryAfterMs?: number }
+  | {
+      kind: "status";
+      status: number;
+      problem: ProblemType | undefined;
+      detail: string | undefined;
+      retryAfterMs: number;
+    }
   | { kind: "token"; error: unknown };
+
+/** Why a sign-in elsewhere is asked for beside an attached session: the instance's ticket, or its media that did not come. */
+interface MoveReason {
+  ticket?: string | undefined;
+  avoid?: string | undefined;
+}
 
 /** What the driver carries out. */
 export type Command =
-  | { do: "sign-in"; ask: number; url: string; key: number; proof?: Proof; ticket?: string; avoid?: string }
+  | ({ do: "sign-in"; ask: number; url: string; key: number; proof: Proof | undefined } & MoveReason)
   | { do: "probe"; ask: number; url: string; session: Session }
   | { do: "open"; link: number; session: Session }
   | { do: "close"; link: number }
@@ -56,7 +68,15 @@ export type Command =
   | { do: "weigh" }
   | { tell: "signaling-lost"; kind: LossKind }
   | { tell: "session-lost"; kind: LossKind; calls: "end" | "keep" }
-  | { tell: "attached"; session: Session; same: boolean; gapMs: number; left?: Session; kind?: LossKind }
+  | {
+      tell: "attached";
+      session: Session;
+      same: boolean;
+      gapMs: number;
+      /** The session before, when it is another one. */
+      left: Session | undefined;
+      kind: LossKind | undefined;
+    }
   | { tell: "instance-alive" }
   | { tell: "retrying"; attempt: number; delayMs: number; reason: string }
   | { tell: "stopped"; error: SignInError };
@@ -71,9 +91,7 @@ type Phase =
   | { at: "weighing"; until: number };
 
 /** A sign-in elsewhere beside an attached session: make before break. */
-interface Move {
-  ticket?: string;
-  avoid?: string;
+interface Move extends MoveReason {
   kind: LossKind;
   tries: number;
   ask?: number;
@@ -426,8 +444,7 @@ export class Reconnect {
     const ask = ++this.#counter;
     this.#key ||= ask;
     this.#phase = { at: "signing-in", ask };
-    const proof = this.#proof && { proof: this.#proof };
-    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: this.#key, ...proof });
+    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: this.#key, proof: this.#proof });
   }
 
   #signInRefused(failure: SignInFailure & { kind: "status" }, now: number): void {
@@ -439,7 +456,7 @@ export class Reconnect {
       return this.#credentialsRefused(problem);
     }
     if (status === 429 || status >= 500) {
-      return this.#wait("sign-in", failure.retryAfterMs ?? 0, now, SignInError.unavailable(problem));
+      return this.#wait("sign-in", failure.retryAfterMs, now, SignInError.unavailable(problem));
     }
     this.#stopWith(status === 403 ? SignInError.forbidden(problem) : SignInError.rejected(problem, detail));
   }
@@ -480,14 +497,7 @@ export class Reconnect {
     this.#resetTries();
     const gapMs = this.#loss ? now - this.#loss.since : 0;
     this.#loss = undefined;
-    this.#commands.push({
-      tell: "attached",
-      session: this.#session,
-      same,
-      gapMs,
-      ...(left && { left }),
-      ...(kind && { kind }),
-    });
+    this.#commands.push({ tell: "attached", session: this.#session, same, gapMs, left, kind });
   }
 
   #resetTries(): void {
@@ -624,14 +634,9 @@ export class Reconnect {
     }
     move.ask = ++this.#counter;
     move.until = now + MOVE_STEP_MS;
-    this.#commands.push({
-      do: "sign-in",
-      ask: move.ask,
-      url: this.#url(),
-      key: move.ask,
-      ...(move.ticket ? { ticket: move.ticket } : this.#session && { proof: this.#session }),
-      ...(move.avoid && { avoid: move.avoid }),
-    });
+    const { ask, ticket, avoid } = move;
+    const proof = ticket ? undefined : this.#session;
+    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: ask, proof, ticket, avoid });
   }
 
   #moveFailed(now: number): void {
@@ -640,8 +645,7 @@ export class Reconnect {
     if (move && move.tries < MOVE_TRIES) {
       const { ticket, avoid, kind } = move;
       const tries = move.tries + 1;
-      const until = now + retryDelay(tries, this.#windowMs, 0, this.#random);
-      this.#move = { ...(ticket && { ticket }), ...(avoid && { avoid }), kind, tries, until };
+      this.#move = { ticket, avoid, kind, tries, until: now + retryDelay(tries, this.#windowMs, 0, this.#random) };
     }
   }
 

@@ -6,7 +6,7 @@ import type { ServiceState } from "./protocol.gen.ts";
 /** One edge. `reason` is there when the service went away. */
 export interface ServiceEdge {
   service: string;
-  reason?: string;
+  reason: string | undefined;
 }
 
 /** See the file's head. A service that was never mentioned counts as available, except while `hold` names a reason for all. */
@@ -40,7 +40,6 @@ export class Services {
 
   #edge(service: string, before: string | undefined): ServiceEdge[] {
     const reason = this.reason(service);
-    const changed = (reason === undefined) !== (before === undefined);
-    return changed ? [{ service, ...(reason !== undefined && { reason }) }] : [];
+    return (reason === undefined) === (before === undefined) ? [] : [{ service, reason }];
   }
 }

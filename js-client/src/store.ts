@@ -14,7 +14,7 @@ const LOCK_WAIT_MS = 250;
 /** What is kept. */
 export interface Kept {
   clientId: string;
-  session?: Session;
+  session?: Session | undefined;
   /** Calls that were up. */
   calls: string[];
 }
@@ -54,7 +54,7 @@ export class Store {
     this.#found = undefined;
     if (found && (await this.#mayTake(found))) {
       const { clientId, session, calls } = found;
-      this.#kept = { clientId, calls, ...(session && { session }) };
+      this.#kept = { clientId, calls, session };
     } else {
       void this.#lock(this.#kept.clientId, 0);
     }

@@ -9,7 +9,7 @@ import type { LossKind } from "./events.ts";
 /** What a probe brought. `network` and `timeout`: no answer. */
 export type ProbeAnswer =
   | { kind: "network" | "timeout" }
-  | { kind: "status"; status: number; bootId?: string; pin?: string; retryAfterMs?: number };
+  | { kind: "status"; status: number; bootId?: string | undefined; pin?: string | undefined; retryAfterMs?: number };
 
 /** `none`: ask elsewhere or later. */
 export type Verdict = "alive" | "gone" | "silent" | "unauthorized" | "none";

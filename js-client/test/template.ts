@@ -63,7 +63,7 @@ function matchesText(expected: string, actual: unknown, vars: Values): boolean {
     return actual !== undefined && take(whole, actual, vars);
   }
   const names = [...expected.matchAll(PART)].map((part) => part[1] ?? "");
-  const literal = expected.split(PART).map((part, index) => (index % 2 ? "(.+?)" : escape(part)));
+  const literal = expected.split(PART).map((part, index) => (index % 2 ? "(.+?)" : literally(part)));
   const found = new RegExp(`^${literal.join("")}$`).exec(String(actual));
   return !!found && names.every((name, index) => take(name, found[index + 1], vars));
 }
@@ -79,6 +79,6 @@ function take(name: string, actual: unknown, vars: Values): boolean {
   return true;
 }
 
-function escape(text: string): string {
+function literally(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

@@ -215,7 +215,8 @@ export class Runner {
     const next = this.#transcript.steps
       .slice(this.#at)
       .find((later) => (later.tab ?? 1) === (step.tab ?? 1) && (later.client as Json)?.request);
-    const request = this.#fill((next?.client as Json).request) as { headers: Json; body: Json };
+    this.#check(next, "no sign-in follows");
+    const request = this.#fill((next.client as Json).request) as { headers: Json; body: Json };
     const jwt = /^Bearer (.*)$/.exec(String(request.headers.authorization ?? ""))?.[1];
     const clientId = String(request.body.client_id);
     return { clientId, ...(jwt === undefined ? { user: String(this.#fill(app.user)) } : { token: jwt }) };
