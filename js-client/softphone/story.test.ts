@@ -231,6 +231,17 @@ test("a drain in a call tells how long it may go on; a move tells that nothing w
   expect(story.notice).toMatchObject({ level: "ok", title: "Moved to gw-2" });
 });
 
+test("calls that are impossible are told when the instance says so, not as a part of a loss", () => {
+  const away: Told = { type: "serviceunavailable", detail: { service: "calls", reason: "call-capacity" } };
+  const back: Told = { type: "serviceavailable", detail: { service: "calls" } };
+  expect(lines(told(back, ...signedIn("gw-1"), away, back)).slice(1)).toEqual([
+    "Calls are not possible at the moment.",
+    "Calls are possible again.",
+  ]);
+  const story = told(...signedIn("gw-1"), ...lost, away, back, ...signedIn("gw-2", 61));
+  expect(lines(story).filter((text) => text.startsWith("Calls"))).toEqual([]);
+});
+
 test("signing out forgets everything but the name and the log", () => {
   const story = told(...signedIn("gw-1"), { type: "signedout", detail: {} });
   expect(story).toMatchObject({ user: "ada", instance: undefined, notice: undefined });

@@ -88,6 +88,8 @@ export interface Story {
   call: CallStory | undefined;
   /** What the redial button calls. */
   last: { target: string; video: boolean } | undefined;
+  /** The instance said that it takes no calls. */
+  callsAway: boolean;
   canCall: { allowed: boolean; reason?: string | undefined };
   notice: Notice | undefined;
   soundBlocked: boolean;
@@ -111,7 +113,8 @@ export function begin(): Story {
     boot: undefined,
     call: undefined,
     last: undefined,
-    canCall: { allowed: false },
+    /** The instance said that it takes no calls. */
+  callsAway: boolean;allowed: false ,
     notice: undefined,
     soundBlocked: false,
     insecure: false,
@@ -190,7 +193,7 @@ export function tell(story: Story, told: Told, at: number): Story {
       break;
     case "serviceunavailable":
     case "serviceavailable":
-      service(told.type === "serviceavailable", told.detail, say);
+      service(next, told.type === "serviceavailable", told.detail.service, say);
       break;
     case "sessionrecovered":
     case "capabilitieschange":
@@ -449,9 +452,17 @@ function mediaNotice(error: HoldfastError, video: boolean): Notice {
   };
 }
 
-function service(available: boolean, detail: { service: string }, say: Say): void {
-  if (detail.service === "calls") {
-    say(available ? "ok" : "warn", available ? "Calls are possible again." : "Calls are not possible at the moment.");
+/** Told only when nothing else explains it: an instance that can't take calls, not a loss. */
+function service(next: Story, available: boolean, name: string, say: Say): void {
+  if (name !== "calls") {
+    return;
+  }
+  if (available && next.callsAway) {
+    say("ok", "Calls are possible again.");
+    next.callsAway = false;
+  } else if (!available && next.state === "signed-in" && !underway(next)) {
+    say("warn", "Calls are not possible at the moment.");
+    next.callsAway = true;
   }
 }
 
