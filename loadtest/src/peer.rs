@@ -17,9 +17,7 @@ use rtc::shared::TransportProtocol;
 use rtc::srtp::config::{Config as SrtpConfig, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
-use rtc::stun::attributes::{
-    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
-};
+use rtc::stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId, is_stun_message};
@@ -41,6 +39,8 @@ const SAMPLES: u32 = 960;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_millis(2500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Begins the payload of our packets; the peer's mark follows.
+const MAGIC: [u8; 4] = *b"HFLT";
 /// The address that the DTLS endpoint is told; it needs one, whatever the path is.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
@@ -129,9 +129,11 @@ pub enum PeerState {
 pub struct PeerCounts {
     /// RTP packets sent.
     pub sent: u64,
+    /// RTP packets received, of whatever content.
+    pub received: u64,
     /// Own RTP packets that came back.
     pub returned: u64,
-    /// RTP packets that authenticated but carry another peer's mark.
+    /// RTP packets received that carry another peer's mark.
     pub foreign: u64,
     /// Datagrams that did not authenticate.
     pub rejected: u64,
@@ -196,7 +198,13 @@ impl std::fmt::Debug for Peer {
 
 impl Peer {
     /// A peer whose packets carry `mark`, so that one that comes back to another peer is noticed.
-    pub fn new(identity: PeerIdentity, profiles: Profiles, mark: u64, random: &mut impl rand::Rng, now: Instant) -> Self {
+    pub fn new(
+        identity: PeerIdentity,
+        profiles: Profiles,
+        mark: u64,
+        random: &mut impl rand::Rng,
+        now: Instant,
+    ) -> Self {
         let dtls_config = identity.config(profiles);
         Self {
             identity,
@@ -451,7 +459,11 @@ impl Peer {
 
     fn handle_rtp(&mut self, datagram: &[u8], now: Instant) -> Option<()> {
         let packet = self.keys.as_mut()?.unprotect.decrypt_rtp(datagram).ok()?;
-        if packet.get(12..20)? != self.mark.to_be_bytes() {
+        self.counts.received += 1;
+        if packet.get(12..16) != Some(&MAGIC) {
+            return Some(());
+        }
+        if packet.get(16..24)? != self.mark.to_be_bytes() {
             self.counts.foreign += 1;
             return Some(());
         }
@@ -481,7 +493,8 @@ impl Peer {
         packet[2..4].copy_from_slice(&self.sequence.to_be_bytes());
         packet[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
         packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        packet[12..20].copy_from_slice(&self.mark.to_be_bytes());
+        packet[12..16].copy_from_slice(&MAGIC);
+        packet[16..24].copy_from_slice(&self.mark.to_be_bytes());
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(SAMPLES);
         if let Some(protected) = self.keys.as_mut().and_then(|keys| keys.protect.encrypt_rtp(&packet).ok()) {

@@ -56,9 +56,10 @@ impl Answer {
         let digest = find("fingerprint")?.strip_prefix("sha-256 ").ok_or(AnswerError::Missing("fingerprint"))?;
         let digest = digest.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect::<Option<_>>();
         let mut words = find("candidate")?.split(' ').skip(4);
-        let candidate = words.next().zip(words.next()).and_then(|(ip, port)| {
-            Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
-        });
+        let candidate = words
+            .next()
+            .zip(words.next())
+            .and_then(|(ip, port)| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)));
         Ok(Self {
             ufrag: find("ice-ufrag")?.to_owned(),
             pwd: find("ice-pwd")?.to_owned(),
