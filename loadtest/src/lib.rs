@@ -4,4 +4,6 @@ pub mod exit;
 pub mod http;
 pub mod report;
 pub mod tally;
+pub mod peer;
+pub mod peer_io;
 pub mod user;
