@@ -113,8 +113,8 @@ export function begin(): Story {
     boot: undefined,
     call: undefined,
     last: undefined,
-    /** The instance said that it takes no calls. */
-  callsAway: boolean;allowed: false ,
+    callsAway: false,
+    canCall: { allowed: false },
     notice: undefined,
     soundBlocked: false,
     insecure: false,
@@ -286,9 +286,14 @@ function signedOut(next: Story, say: Say): void {
   Object.assign(next, { ...begin(), log, user, insecure });
 }
 
+/** Losses that have an event, and a line, of their own. */
+const TOLD_APART = new Set<LossKind>(["session-superseded", "unauthorized"]);
+
 /** The first sign of a loss. */
 function lose(next: Story, reason: LossKind, say: Say): void {
-  say("warn", words.lost(reason, next.instance));
+  if (!TOLD_APART.has(reason)) {
+    say("warn", words.lost(reason, next.instance));
+  }
   next.loss = { instance: next.instance, call: undefined, outcome: undefined, ...underway(next), reason };
   tellLoss(next);
 }
@@ -444,11 +449,11 @@ function callEnded(next: Story, end: CallEnded, say: Say): void {
 }
 
 function mediaNotice(error: HoldfastError, video: boolean): Notice {
-  const actions: Action[] = ["redial", video ? "without-video" : "listen-only", "dismiss"];
+  const insecure = error.reason === "insecure-origin";
   return {
     level: "bad",
     ...words.mediaProblem(error, video),
-    actions: error.reason === "insecure-origin" ? actions.slice(1) : actions,
+    actions: insecure ? ["listen-only", "dismiss"] : ["redial", video ? "without-video" : "listen-only", "dismiss"],
   };
 }
 

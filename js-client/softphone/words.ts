@@ -142,7 +142,7 @@ export function mediaProblem(error: Pick<HoldfastError, "reason">, video: boolea
         text: "Another program holds it. Close that program or its call, then call again.",
       };
     case "insecure-origin":
-      return INSECURE;
+      return { title: "No microphone at this address", text: "You can still listen." };
     default:
       return { title: `The ${device} did not start`, text: "Unplug it and plug it in again, then call again." };
   }
