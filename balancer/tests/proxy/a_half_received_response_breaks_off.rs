@@ -6,7 +6,7 @@ use crate::support::{
     fake::{Fake, Mood},
 };
 
-const HALF: &[u8] = b"a\r\nfirst half\r\n";
+const HALF: &[u8] = b"A\r\nfirst half\r\n";
 
 fn begun(balancer: &Balancer) -> Client {
     let mut client = Client::connect(balancer.http);

@@ -17,7 +17,7 @@ fn each_is_answered_as_if_it_had_no_cookie() {
     let last = forged.pop().expect("not empty");
     forged.push(if last == 'A' { 'B' } else { 'A' });
 
-    for cookie in ["holdfast=", "holdfast=1.2.3", "holdfast=\u{7f}", foreign.as_str(), forged.as_str()] {
+    for cookie in ["holdfast=", "holdfast=1.2.3", foreign.as_str(), forged.as_str()] {
         let answer = ask(balancer.http, get("/", cookie));
         assert_eq!((answer.status, answer.header("holdfast-pin")), (200, "new"), "{cookie}");
     }

@@ -84,6 +84,11 @@ impl Balancer {
         Self { http: proxy.address, shared, _proxy: proxy, _wishes: wishes }
     }
 
+    /// Instances that take new sessions.
+    pub(crate) fn placeable(&self) -> usize {
+        self.shared.view().snapshot.instances.iter().filter(|each| each.placeable).count()
+    }
+
     /// Instances that are not known to be dead.
     pub(crate) fn alive(&self) -> usize {
         self.shared.view().snapshot.instances.iter().filter(|each| each.alive()).count()
