@@ -2,7 +2,9 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { build } from "esbuild";
 
-const shared = { bundle: true, minify: true, sourcemap: true, target: "es2022", legalComments: "none" };
+// What the parts inside call on each other is no API: those names may be short.
+const mangleProps = /^(handle|take|poll)[A-Z]/;
+const shared = { bundle: true, minify: true, sourcemap: true, target: "es2022", legalComments: "none", mangleProps };
 const softphone = "softphone";
 const assets = /\.(html|css|svg|png|ico|webmanifest)$/;
 

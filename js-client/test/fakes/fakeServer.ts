@@ -1,0 +1,355 @@
+/**
+ * A whole service in process, at the level of the protocol: balancers with pins, instances with sessions and calls, and the
+ * faults that tests need. Answers at once; a test moves time by the clock.
+ */
+import type { CallSnapshot, ClientMessage, EndedCall, Request, ServerMessage } from "../../src/protocol.gen.ts";
+import type { FakeRequest, FakeSocket, FakeWire, Received } from "./wire.ts";
+
+interface FakeSession {
+  id: string;
+  token: string;
+  user: string;
+  clientId: string;
+  epoch: string;
+  seq: number;
+  calls: Map<string, CallSnapshot>;
+  ended: EndedCall[];
+  answers: Map<string, ServerMessage>;
+  socket: FakeSocket | undefined;
+}
+
+export class FakeInstance {
+  boot: string;
+  state: "up" | "gone" | "frozen" | "draining" = "up";
+  readonly sessions = new Map<string, FakeSession>();
+  /** Session ids that were closed here. */
+  readonly closed = new Set<string>();
+  starts = 0;
+
+  constructor(readonly id: string) {
+    this.boot = `${id}-boot-1`;
+  }
+
+  get serves(): boolean {
+    return this.state === "up" || this.state === "draining";
+  }
+}
+
+/** How a request or a client message arrived. */
+export type Log = { method: string; instance: string | undefined; body?: unknown };
+
+export class FakeServer {
+  readonly instances: FakeInstance[];
+  readonly received: Received[] = [];
+  readonly acted: Request[] = [];
+  /** The next requests over a socket are lost before (`request`) or after (`answer`) the instance acted. */
+  lose: "request" | "answer" | undefined;
+  /** Balancers (by base URL) that are down. */
+  readonly down = new Set<string>();
+  /** Balancers that can't reach any instance. */
+  readonly cutOff = new Set<string>();
+  alternates: string[] = [];
+  windowMs = 20;
+  #ids = 0;
+  readonly #wires: FakeWire[] = [];
+
+  constructor(count = 2) {
+    this.instances = Array.from({ length: count }, (_, index) => new FakeInstance(`gw-${"abcdef"[index]}`));
+  }
+
+  connect(wire: FakeWire): void {
+    this.#wires.push(wire);
+    wire.onreceived = (received) => {
+      this.received.push(received);
+      queueMicrotask(() => this.#receive(received));
+    };
+  }
+
+  get sockets(): FakeSocket[] {
+    return this.#wires.flatMap((wire) => wire.sockets);
+  }
+
+  /** Sockets that an instance holds attached. */
+  get attached(): FakeSocket[] {
+    return this.sockets.filter((socket) => socket.attached);
+  }
+
+  sessionOf(socket: FakeSocket | undefined): { instance: FakeInstance; session: FakeSession } | undefined {
+    for (const instance of this.instances) {
+      for (const session of instance.sessions.values()) {
+        if (session.socket === socket) {
+          return { instance, session };
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** The process dies; balancers see it at once. */
+  kill(instance: FakeInstance, notice: "4503" | "1006" = "4503"): void {
+    const sockets = [...instance.sessions.values()].flatMap(({ socket }) => socket ?? []);
+    instance.state = "gone";
+    instance.sessions.clear();
+    for (const socket of sockets) {
+      socket.end(notice === "4503" ? 4503 : 1006, notice === "4503" ? "gone" : "");
+    }
+  }
+
+  /** Back at the same address as another boot. */
+  restart(instance: FakeInstance): void {
+    instance.boot = `${instance.id}-boot-${++this.#ids + 1}`;
+    instance.state = "up";
+    instance.sessions.clear();
+  }
+
+  /** Nothing comes from it any more, and the balancers say so. */
+  freeze(instance: FakeInstance): void {
+    instance.state = "frozen";
+    for (const { socket } of instance.sessions.values()) {
+      socket?.end(4503, "silent");
+    }
+  }
+
+  /** One balancer, or all, stop reaching the instances; media goes past them. */
+  cutOffBalancer(base: string): void {
+    this.cutOff.add(base);
+    for (const socket of this.sockets.filter((own) => own.base === base)) {
+      this.#detach(socket);
+      socket.end(4503, "silent");
+    }
+  }
+
+  killBalancer(base: string): void {
+    this.down.add(base);
+    for (const socket of this.sockets.filter((own) => own.base === base)) {
+      this.#detach(socket);
+      socket.lose();
+    }
+  }
+
+  /** The wire alone is cut. */
+  cut(): void {
+    for (const socket of this.sockets.filter((own) => own.readyState < 2)) {
+      this.#detach(socket);
+      socket.lose();
+    }
+  }
+
+  drain(instance: FakeInstance): void {
+    instance.state = "draining";
+    for (const session of instance.sessions.values()) {
+      this.event(session, { type: "draining", deadline_ms: 600_000 });
+      this.offerMove(session);
+    }
+  }
+
+  offerMove(session: FakeSession): void {
+    if (session.calls.size === 0) {
+      this.event(session, { type: "move", ticket: `ticket-${session.id}` });
+    }
+  }
+
+  event(session: FakeSession, event: Extract<ServerMessage, { kind: "event" }>["event"]): void {
+    session.socket?.deliver({ kind: "event", epoch: session.epoch, seq: ++session.seq, event });
+  }
+
+  endCall(instance: FakeInstance, session: FakeSession, callId: string, reason: EndedCall["reason"]): void {
+    if (session.calls.delete(callId)) {
+      session.ended.push({ call_id: callId, reason });
+      this.event(session, { type: "call_ended", call_id: callId, reason });
+      if (instance.state === "draining") {
+        this.offerMove(session);
+      }
+    }
+  }
+
+  // The balancer.
+
+  #receive(received: Received): void {
+    switch (received.kind) {
+      case "request":
+        return this.#request(received);
+      case "open":
+        return this.#open(received.socket);
+      case "send":
+        return this.#message(received.socket, received.message);
+      case "close":
+        return this.#detach(received.socket);
+    }
+  }
+
+  #request(request: FakeRequest): void {
+    if (!request.open || this.down.has(request.base)) {
+      return request.open ? request.fail() : undefined;
+    }
+    if (request.path === "/v1/sessions") {
+      return this.#signIn(request);
+    }
+    const id = request.path.split("/").at(-1) ?? "";
+    const owner = this.#owner(id);
+    const reachable = owner?.serves && !this.cutOff.has(request.base);
+    if (request.method === "DELETE") {
+      if (owner && reachable) {
+        this.#close(owner, id);
+      }
+      return request.answer(204);
+    }
+    if (reachable && owner) {
+      return this.#probe(request, owner, id);
+    }
+    const other = this.instances.find((instance) => instance.state === "up");
+    const silent = owner && owner.state !== "gone";
+    const headers = { "holdfast-pin": `moved; reason=${silent ? "silent" : "gone"}` };
+    return other
+      ? request.answer(404, { type: "session-unknown" }, { ...headers, "holdfast-boot": other.boot })
+      : request.answer(503, { type: "no-instance" }, { "retry-after": "1" });
+  }
+
+  #owner(sessionId: string): FakeInstance | undefined {
+    return this.instances.find((instance) => sessionId.startsWith(`${instance.id}-`));
+  }
+
+  #probe(request: FakeRequest, instance: FakeInstance, id: string): void {
+    const headers = { "holdfast-boot": instance.boot, "holdfast-instance": instance.id, "holdfast-pin": "kept" };
+    if (!instance.sessions.has(id)) {
+      return request.answer(instance.closed.has(id) ? 410 : 404, { type: "session-unknown" }, headers);
+    }
+    request.answer(200, { instance_id: instance.id, boot_id: instance.boot, session_id: id, calls: [] }, headers);
+  }
+
+  #signIn(request: FakeRequest): void {
+    const avoid = request.headers["holdfast-avoid"]?.split(".")[0];
+    const up = this.instances.filter((instance) => instance.state === "up");
+    const chosen = up.find((instance) => instance.id !== avoid) ?? up[0];
+    if (!chosen) {
+      return request.answer(503, { type: "no-instance" }, { "retry-after": "1" });
+    }
+    const body = request.body as { client_id: string; user?: string; capsule?: string };
+    const id = `${chosen.id}-${++this.#ids}`;
+    const session: FakeSession = {
+      id,
+      token: `token-${id}`,
+      user: body.user ?? "someone",
+      clientId: body.client_id,
+      epoch: `epoch-${id}`,
+      seq: 0,
+      calls: new Map(),
+      ended: [],
+      answers: new Map(),
+      socket: undefined,
+    };
+    chosen.sessions.set(id, session);
+    request.answer(
+      201,
+      {
+        session_id: id,
+        session_token: session.token,
+        instance_id: chosen.id,
+        boot_id: chosen.boot,
+        user: session.user,
+        heartbeat_ms: 5000,
+        grace_ms: 60_000,
+        reconnect_window_ms: this.windowMs,
+        ice_servers: [],
+        services: [{ service: "calls", available: true }],
+        capsule: `capsule-${id}`,
+        recovering: body.capsule !== undefined,
+        alternates: this.alternates,
+      },
+      { location: `/v1/sessions/${id}` },
+    );
+  }
+
+  // The instance.
+
+  #open(socket: FakeSocket): void {
+    if (this.down.has(socket.base)) {
+      return socket.lose();
+    }
+    socket.accept();
+  }
+
+  #message(socket: FakeSocket, message: ClientMessage): void {
+    const id = socket.path.split("/").at(-2) ?? "";
+    const instance = this.#owner(id);
+    if (!socket.alive || instance?.state === "frozen") {
+      return;
+    }
+    const session = this.cutOff.has(socket.base) ? undefined : instance?.sessions.get(id);
+    if (!instance?.serves || !session) {
+      return socket.end(4410);
+    }
+    if (message.kind === "attach") {
+      return this.#attach(session, socket);
+    }
+    if (session.socket !== socket) {
+      return;
+    }
+    if (message.kind === "resync") {
+      return socket.deliver({ kind: "snapshot", snapshot: snapshot(session) });
+    }
+    if (message.kind === "request") {
+      this.#act(instance, session, message.id, message.request);
+    }
+  }
+
+  #attach(session: FakeSession, socket: FakeSocket): void {
+    for (const { sessions } of this.instances) {
+      for (const other of sessions.values()) {
+        if (other.user === session.user && other.clientId === session.clientId && other.socket?.alive) {
+          if (other === session || sessions.has(session.id)) {
+            other.socket.end(4409);
+          }
+        }
+      }
+    }
+    session.socket = socket;
+    const capsule = `capsule-${session.id}-2`;
+    const told = { heartbeat_ms: 5000, reconnect_window_ms: this.windowMs, capsule };
+    socket.deliver({ kind: "attached", snapshot: snapshot(session), ...told });
+  }
+
+  #act(instance: FakeInstance, session: FakeSession, id: string, request: Request): void {
+    if (this.lose === "request") {
+      return;
+    }
+    const known = session.answers.get(id);
+    if (known) {
+      return session.socket?.deliver(known);
+    }
+    this.acted.push(request);
+    const answer: ServerMessage = { kind: "response", id, outcome: { status: "ok", sdp: "v=0\r\n" } };
+    session.answers.set(id, answer);
+    if (request.method === "start_call") {
+      const { call_id, target } = request;
+      session.calls.set(call_id, { call_id, direction: "outgoing", target, state: "active", media: "connecting" });
+    }
+    if (this.lose !== "answer") {
+      session.socket?.deliver(answer);
+    }
+    if (request.method === "start_call") {
+      this.event(session, { type: "call_state", call_id: request.call_id, state: "active" });
+    } else if (request.method === "hang_up") {
+      this.endCall(instance, session, request.call_id, "local-hang-up");
+    }
+  }
+
+  #close(instance: FakeInstance, id: string): void {
+    const session = instance.sessions.get(id);
+    instance.sessions.delete(id);
+    instance.closed.add(id);
+    session?.socket?.end(1000);
+  }
+
+  #detach(socket: FakeSocket): void {
+    const found = this.sessionOf(socket);
+    if (found) {
+      found.session.socket = undefined;
+    }
+  }
+}
+
+function snapshot(session: FakeSession) {
+  const { epoch, seq, calls, ended } = session;
+  return { epoch, seq, calls: [...calls.values()], ended, services: [{ service: "calls", available: true }] };
+}
