@@ -48,7 +48,7 @@ impl Checker {
 
     /// `POST /drain`. True if the instance took it.
     pub(crate) async fn drain(&self, drain: bool) -> bool {
-        let body = Bytes::from_static(if drain { br#"{"drain":true}"# } else { br#"{"drain":false}"# });
+        let body = Bytes::from_static(if drain { b"{}" } else { br#"{"cancel":true}"# });
         let exchange = self.exchange(Method::POST, "/drain", body, true);
         matches!(timeout(CHECK_TIMEOUT, exchange).await, Ok(Ok((status, _))) if status.is_success())
     }

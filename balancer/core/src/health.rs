@@ -45,12 +45,12 @@ impl Loss {
 
 /// Where an instance stands.
 ///
-/// | | good answer | late or bad answer | lost |
+/// | | good answer in time | late or bad answer | lost |
 /// |---|---|---|---|
 /// | joining | up after two | stays, counts anew | down |
 /// | up | stays | suspect | down |
-/// | suspect | up, if it was in time | stays | down |
-/// | down | hold-down; joining, if nothing is held against it | stays | stays; `silent` may become `gone` |
+/// | suspect | up | stays | down |
+/// | down | hold-down; joining, if nothing is held against it | stays | stays, `silent` may become `gone` |
 /// | hold-down | up after two, when its time is over | stays, counts anew | down |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -141,21 +141,21 @@ impl Health {
         self.up_since
     }
 
-    /// A good answer came; `in_time` if it was not late. `trusted_early` waives the hold-down, because capacity is short.
-    pub fn handle_good(&mut self, now: Time, in_time: bool, trusted_early: bool) {
+    /// A good answer came in time. `trusted_early` waives the hold-down, because capacity is short.
+    pub fn handle_good(&mut self, now: Time, trusted_early: bool) {
         self.good = self.good.saturating_add(1);
         let enough = self.good >= ANSWERS_TO_COME_UP;
         match self.state {
             State::Joining if enough => self.come_up(now),
-            State::Suspect if in_time => self.enter(State::Up, now),
+            State::Suspect => self.enter(State::Up, now),
             State::Down(_) => self.return_from(now),
             State::HoldDown if enough && (trusted_early || now >= self.held_until) => self.come_up(now),
             State::Up => self.forgive(now),
-            State::Joining | State::Suspect | State::HoldDown => {}
+            State::Joining | State::HoldDown => {}
         }
     }
 
-    /// An answer is late, or came and was not good.
+    /// An answer is late, came late, or was not good.
     pub fn handle_bad(&mut self, now: Time) {
         self.good = 0;
         if self.state == State::Up {

@@ -99,7 +99,7 @@ pub struct Pool {
     members: BTreeMap<Endpoint, Member>,
     /// Instances that an operator took out; kept over their restarts.
     maintenance: BTreeSet<InstanceId>,
-    judge: SilenceJudge,
+    judge: SilenceJudge<Endpoint>,
     commands: VecDeque<Command>,
     next_round: Time,
     judged_at: Time,
@@ -298,11 +298,11 @@ impl Pool {
         }
         member.current = Some(current);
         member.hear(now);
-        match stage {
-            Stage::Ready | Stage::Draining => {
-                member.health.handle_good(now, now.saturating_sub(check.asked) < LATE, self.capacity_is_short);
-            }
-            Stage::Standby | Stage::Starting => member.health.handle_bad(now),
+        let works = matches!(stage, Stage::Ready | Stage::Draining);
+        if works && now.saturating_sub(check.asked) < LATE {
+            member.health.handle_good(now, self.capacity_is_short);
+        } else {
+            member.health.handle_bad(now);
         }
     }
 
@@ -419,7 +419,7 @@ impl Pool {
             settled: self.settled(now),
         };
         let snapshot = Snapshot::compose(self.instances(now), self.unseen(), rules);
-        self.capacity_is_short = snapshot.capacity_is_short(now);
+        self.capacity_is_short = snapshot.capacity_is_short();
         Some(snapshot)
     }
 

@@ -7,19 +7,19 @@ use std::time::Duration;
 /// Within this time at most `max(1, M)` instances go down by silence.
 pub const WINDOW: Duration = Duration::from_secs(2);
 
-/// Judges all instances together.
+/// Judges all instances, known by `K`, together.
 #[derive(Debug)]
-pub struct SilenceJudge {
+pub struct SilenceJudge<K> {
     /// No byte for so long is silence.
     silence: Duration,
     /// Instances that may go down by silence within [`WINDOW`].
     at_most: usize,
-    /// When instances went down by silence, within the last [`WINDOW`].
-    fallen: Vec<Time>,
+    /// Which instances went down by silence within the last [`WINDOW`], and when, unless they came back.
+    fallen: Vec<(K, Time)>,
     blind_since: Option<Time>,
 }
 
-impl SilenceJudge {
+impl<K: Copy + Eq> SilenceJudge<K> {
     /// A judge for this silence time and these M spare instances.
     #[must_use]
     pub fn new(silence: Duration, spare: u32) -> Self {
@@ -37,8 +37,9 @@ impl SilenceJudge {
     /// Those that have been quiet for half the silence time count too: a fault on this side silences all at one moment, but
     /// their last bytes came up to a check interval apart. While blind, if others are still heard, the longest silent go down
     /// at the same slow pace: then the fault is not on this side.
-    pub fn judge<K: Copy>(&mut self, now: Time, quiet: &[(K, Duration)]) -> Vec<K> {
-        self.fallen.retain(|then| now.saturating_sub(*then) < WINDOW);
+    pub fn judge(&mut self, now: Time, quiet: &[(K, Duration)]) -> Vec<K> {
+        let is_back = |fallen: &K| quiet.iter().any(|(key, _)| key == fallen);
+        self.fallen.retain(|(key, then)| now.saturating_sub(*then) < WINDOW && !is_back(key));
         let allowed = self.at_most.saturating_sub(self.fallen.len());
         let mut silent: Vec<_> = quiet.iter().filter(|(_, quiet)| *quiet >= self.silence).collect();
         let falling = quiet.iter().filter(|(_, quiet)| *quiet >= self.silence / 2).count();
@@ -51,7 +52,7 @@ impl SilenceJudge {
             silent.sort_by_key(|(_, quiet)| std::cmp::Reverse(*quiet));
             silent.truncate(if others_are_heard && patient { allowed } else { 0 });
         }
-        self.fallen.extend(silent.iter().map(|_| now));
+        self.fallen.extend(silent.iter().map(|(key, _)| (*key, now)));
         silent.into_iter().map(|(key, _)| *key).collect()
     }
 }
@@ -62,12 +63,15 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_millis(400);
 
+    const DOWN: u64 = u64::MAX;
+
     fn at(ms: u64) -> Time {
         Time::from_millis(ms)
     }
 
-    fn judge(judge: &mut SilenceJudge, now: u64, quiet_ms: &[u64]) -> Vec<usize> {
-        let quiet: Vec<_> = quiet_ms.iter().map(|ms| at(*ms)).enumerate().collect();
+    /// The instances have the numbers of their places; one that is down is given as `DOWN`.
+    fn judge(judge: &mut SilenceJudge<usize>, now: u64, quiet_ms: &[u64]) -> Vec<usize> {
+        let quiet: Vec<_> = quiet_ms.iter().map(|ms| at(*ms)).enumerate().filter(|(_, ms)| *ms != at(DOWN)).collect();
         judge.judge(at(now), &quiet)
     }
 
@@ -92,10 +96,20 @@ mod tests {
         let mut two = SilenceJudge::new(SILENCE, 1);
         assert!(judge(&mut two, 1000, &[400, 410, 0, 0]).is_empty());
         assert_eq!(judge(&mut two, 3000, &[2400, 2410, 0, 0]), [1]);
-        assert!(judge(&mut two, 3100, &[2500, 0, 0]).is_empty() && two.blind());
-        assert_eq!(judge(&mut two, 5100, &[4500, 0, 0]), [0]);
-        assert!(judge(&mut two, 5200, &[0, 0]).is_empty());
+        assert!(judge(&mut two, 3100, &[2500, DOWN, 0, 0]).is_empty() && two.blind());
+        assert_eq!(judge(&mut two, 5100, &[4500, DOWN, 0, 0]), [0]);
+        assert!(judge(&mut two, 5200, &[DOWN, DOWN, 0, 0]).is_empty());
         assert!(!two.blind());
+    }
+
+    #[test]
+    fn one_that_flaps_uses_up_nobody_elses_turn() {
+        let mut flapping = SilenceJudge::new(SILENCE, 1);
+        assert_eq!(judge(&mut flapping, 1000, &[400, 0]), [0]);
+        assert!(judge(&mut flapping, 1100, &[0, 0]).is_empty());
+        assert_eq!(judge(&mut flapping, 1500, &[400, 0]), [0]);
+        assert!(judge(&mut flapping, 1900, &[DOWN, 400]).is_empty(), "the other is the second within 2 s");
+        assert!(flapping.blind());
     }
 
     #[test]

@@ -175,3 +175,107 @@ fn ordinal(number: usize) -> String {
         _ => format!("{number}th"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn up(capacity: u32, used: u32) -> Share {
+        Share { bears: true, capacity, used }
+    }
+
+    fn leaving(used: u32) -> Share {
+        Share { bears: false, capacity: 1000, used }
+    }
+
+    fn sized(shares: &[Share]) -> Sizing {
+        size(shares.iter().copied(), Wanted::default(), "users")
+    }
+
+    #[test]
+    fn the_operator_reads_how_many_may_die_and_what_one_more_costs() {
+        let sizing = sized(&[up(100, 60), up(100, 60), up(100, 60), up(100, 60)]);
+        assert_eq!((sizing.survivable, sizing.required, sizing.spare, sizing.left_out), (1, 3, 1, 40));
+        assert_eq!(sizing.sentence, "1 more may die; a second leaves 40 users out");
+        let five = sized(&[up(100, 48), up(100, 48), up(100, 48), up(100, 48), up(100, 48)]);
+        assert_eq!(five.sentence, "2 more may die; a third leaves 40 users out");
+    }
+
+    #[test]
+    fn full_load_is_n_times_c_and_one_more_is_too_much() {
+        let full = sized(&[up(100, 100), up(100, 100)]);
+        assert_eq!((full.survivable, full.required, full.left_out), (0, 2, 100));
+        assert_eq!(full.sentence, "none may die; the first leaves 100 users out");
+        let over = sized(&[up(100, 100), up(100, 100), leaving(7)]);
+        assert_eq!((over.survivable, over.required, over.left_out), (0, 3, 7));
+        assert_eq!(over.sentence, "7 users are beyond what the instances may hold; none may die");
+    }
+
+    #[test]
+    fn the_edges_have_sentences_too() {
+        assert_eq!(sized(&[]).sentence, "no instance is up");
+        assert_eq!(sized(&[leaving(5)]).sentence, "no instance is up; 5 users are left out");
+        assert_eq!(sized(&[up(100, 0)]).sentence, "the only instance; none may die");
+        assert_eq!(sized(&[up(100, 5)]).sentence, "none may die; the first leaves 5 users out");
+        assert_eq!(sized(&[up(100, 0), up(100, 0)]).sentence, "1 more may die; the second is the last");
+        assert_eq!([11, 21, 22, 112].map(ordinal), ["11th", "21st", "22nd", "112th"]);
+    }
+
+    #[test]
+    fn the_largest_are_assumed_to_die() {
+        let sizing = sized(&[up(1000, 150), up(100, 0), up(100, 0)]);
+        assert_eq!(sizing.survivable, 1, "200 places are left when the large one dies, 100 when two die");
+    }
+
+    #[test]
+    fn a_target_below_one_keeps_room() {
+        let shares = [up(100, 70), up(100, 0)];
+        let wanted = |target| Wanted { spare: 1, target };
+        assert_eq!(size(shares.iter().copied(), wanted(0.7), "users").survivable, 1);
+        assert_eq!(size(shares.iter().copied(), wanted(0.69), "users").survivable, 0);
+    }
+
+    #[test]
+    fn the_plan_repeats_the_tighter_of_sessions_and_calls() {
+        let shares = |calls| Shares { sessions: up(100, 10), calls };
+        let plan = plan(&[shares(up(10, 9)), shares(up(10, 9))], Wanted::default());
+        assert_eq!((plan.sessions.survivable, plan.calls.survivable), (1, 0));
+        assert_eq!(plan.tighter, plan.calls);
+        assert!(plan.tighter.sentence.ends_with("calls out"));
+    }
+
+    #[test]
+    fn newcomers_may_use_everything_but_the_spare() {
+        let shares: Vec<_> =
+            [up(100, 60), up(100, 60), up(100, 0)].map(|sessions| Shares { sessions, calls: up(1, 0) }).to_vec();
+        assert_eq!(newcomers(&shares, Wanted { spare: 1, target: 1.0 }), 80);
+        assert_eq!(newcomers(&shares, Wanted { spare: 2, target: 1.0 }), 0);
+        assert_eq!(newcomers(&shares, Wanted { spare: 3, target: 1.0 }), 0);
+    }
+
+    proptest! {
+        /// The definition, word by word: try every number of deaths and every choice of the dead.
+        #[test]
+        fn survivable_is_what_trying_every_death_finds(
+            shares in prop::collection::vec((1..200_u32, 0..200_u32), 1..7), target in 1..=10_u32,
+        ) {
+            let shares: Vec<_> = shares.into_iter().map(|(capacity, used)| up(capacity, used)).collect();
+            let wanted = Wanted { spare: 1, target: f64::from(target) / 10.0 };
+            let used: u32 = shares.iter().map(|share| share.used).sum();
+            let fits = |dead: u32| {
+                let left = shares.iter().enumerate().filter(|(index, _)| dead & (1 << index) == 0);
+                10 * used <= target * left.map(|(_, share)| share.capacity).sum::<u32>()
+            };
+            let all_fit = |deaths| (0..1_u32 << shares.len()).filter(|dead| dead.count_ones() == deaths).all(fits);
+            let expected = (0..shares.len() as u32).rev().find(|deaths| all_fit(*deaths)).unwrap_or(0);
+            prop_assert_eq!(size(shares.iter().copied(), wanted, "users").survivable, expected);
+        }
+
+        #[test]
+        fn one_death_more_leaves_somebody_out(shares in prop::collection::vec((1..200_u32, 1..200_u32), 1..7)) {
+            let shares: Vec<_> = shares.into_iter().map(|(capacity, used)| up(capacity, used)).collect();
+            prop_assert!(sized(&shares).left_out > 0);
+        }
+    }
+}

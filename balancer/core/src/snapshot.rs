@@ -2,7 +2,6 @@
 
 use crate::{
     AdminState, Endpoint, Report, Run, State, Time, Traffic, compatibility,
-    health::SLOW_START,
     instance::Stage,
     sizing::{self, Plan, Share, Shares, Wanted},
 };
@@ -147,12 +146,12 @@ impl Snapshot {
         }
     }
 
-    /// True if the instances that are up for long have less than a tenth of their places free: then a returned one is needed
-    /// at once, and neither slow start nor hold-down spares it.
+    /// True if the instances that may get new sessions have less than a tenth of their places free: then a returned one is
+    /// needed at once, and neither slow start nor hold-down keeps it back.
     #[must_use]
-    pub fn capacity_is_short(&self, now: Time) -> bool {
-        let seasoned = self.instances.iter().filter(|each| each.placeable && now >= each.up_since + SLOW_START);
-        let (free, capacity) = seasoned.fold((0_u64, 0_u64), |(free, capacity), each| {
+    pub fn capacity_is_short(&self) -> bool {
+        let placeable = self.instances.iter().filter(|each| each.placeable);
+        let (free, capacity) = placeable.fold((0_u64, 0_u64), |(free, capacity), each| {
             (free + u64::from(each.free()), capacity + u64::from(each.report.capacity))
         });
         free * 10 <= capacity
