@@ -114,10 +114,9 @@ export class CallMachine {
 
   /** The restart was answered (`ok`) or not. */
   handleRestarted(ok: boolean, now: number): void {
-    if (ok && this.stalled) {
+    this.#restarting = ok && this.stalled;
+    if (this.#restarting) {
       this.#deadline = now + RESTART_MS;
-    } else {
-      this.#restarting = false;
     }
   }
 

@@ -550,7 +550,8 @@ export class Reconnect {
     }
     this.#wasAttached = false;
     this.#commands.push({ tell: "session-lost", kind, calls });
-    this.#wait("sign-in", 0, now, SignInError.unavailable());
+    // Who had to probe has spread its return already.
+    return this.#phase.at === "probing" ? this.#signIn() : this.#wait("sign-in", 0, now, SignInError.unavailable());
   }
 
   #leaveSilent(now: number): void {
