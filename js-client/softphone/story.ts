@@ -192,8 +192,15 @@ export function tell(story: Story, told: Told, at: number): Story {
       say("plain", `Calling ${words.targetName(told.detail.call.target)} again.`);
       break;
     case "serviceunavailable":
+      if (told.detail.service === "calls") {
+        callsAway(next, told.detail.reason, say);
+      }
+      break;
     case "serviceavailable":
-      service(next, told.type === "serviceavailable", told.detail.service, say);
+      if (told.detail.service === "calls" && next.callsAway) {
+        say("ok", "Calls are possible again.");
+        next.callsAway = false;
+      }
       break;
     case "sessionrecovered":
     case "capabilitieschange":
@@ -321,7 +328,7 @@ function tellLoss(next: Story): void {
   const redial: Action[] = loss.call && next.last && !next.call ? ["redial"] : [];
   next.notice = {
     level: loss.outcome ? "ok" : "warn",
-    title: loss.outcome ? "You are ready again" : "One moment",
+    title: loss.outcome ? (next.call ? "Connected again" : "You are ready again") : "One moment",
     text: parts.filter(Boolean).join(" "),
     actions: loss.outcome ? [...redial, "dismiss"] : [],
   };
@@ -457,15 +464,9 @@ function mediaNotice(error: HoldfastError, video: boolean): Notice {
   };
 }
 
-/** Told only when nothing else explains it: an instance that can't take calls, not a loss. */
-function service(next: Story, available: boolean, name: string, say: Say): void {
-  if (name !== "calls") {
-    return;
-  }
-  if (available && next.callsAway) {
-    say("ok", "Calls are possible again.");
-    next.callsAway = false;
-  } else if (!available && next.state === "signed-in" && !underway(next)) {
+/** Told only when nothing else explains it: an instance that can't take calls, neither a loss nor a drain. */
+function callsAway(next: Story, reason: string, say: Say): void {
+  if (next.state === "signed-in" && !underway(next) && reason !== "draining") {
     say("warn", "Calls are not possible at the moment.");
     next.callsAway = true;
   }
