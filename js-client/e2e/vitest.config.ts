@@ -7,6 +7,7 @@ const shared = {
   testTimeout: 60_000,
   hookTimeout: 30_000,
   pool: "forks" as const,
+  isolate: false,
 };
 
 // One file after the other: each measures times, and starts programs and a browser of its own.

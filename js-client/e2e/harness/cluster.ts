@@ -1,13 +1,13 @@
 // Gateway instances and balancers as child processes on loopback, with faults between them. Ends with its test.
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFailed, onTestFinished } from "vitest";
 import { freePort } from "./ports.ts";
 import { Process } from "./process.ts";
 import { TcpProxy } from "./tcpProxy.ts";
+import { tempFolder } from "./tempFolder.ts";
 import { UdpRelay } from "./udpRelay.ts";
 import { until } from "./wait.ts";
 import { webDir } from "./webDir.ts";
@@ -182,7 +182,7 @@ export class Cluster {
   readonly instances: Instance[] = [];
   readonly balancers: Balancer[] = [];
   private readonly links = new Map<string, Link>();
-  private readonly folder = mkdtempSync(join(tmpdir(), "holdfast-e2e-"));
+  private readonly folder = tempFolder();
   private readonly keyFile = join(this.folder, "cluster-keys");
 
   private constructor(private readonly options: Required<ClusterOptions>) {
@@ -281,7 +281,6 @@ export class Cluster {
     await Promise.all([...this.links.values()].flatMap(({ http, admin }) => [http.close(), admin.close()]));
     await Promise.all(this.balancers.map((balancer) => balancer.front?.close()));
     await Promise.all(this.instances.map((instance) => instance.relay?.close()));
-    rmSync(this.folder, { recursive: true, force: true });
   }
 
   private printLogs(): void {

@@ -1,9 +1,9 @@
 // A network of its own: a namespace for a browser, joined to this machine by a cable. Needs root.
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { tempFolder } from "./tempFolder.ts";
 
 export class Network {
   /** This machine's end of the cable: no loopback address, so that every browser uses it. */
@@ -44,7 +44,7 @@ export class Network {
 
   /** A program that starts `program` in the namespace. */
   executable(program: string): string {
-    const path = join(mkdtempSync(join(tmpdir(), "holdfast-net-")), "start");
+    const path = join(tempFolder(), "start");
     writeFileSync(path, `#!/bin/sh\nexec nsenter --net=/run/netns/${this.name} ${program} "$@"\n`);
     chmodSync(path, 0o755);
     return path;

@@ -1,7 +1,7 @@
 // A microphone that hums: a WAV file with one sine tone, for Chromium's fake audio capture.
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tempFolder } from "./tempFolder.ts";
 
 const RATE = 48_000;
 const SECONDS = 2;
@@ -25,7 +25,7 @@ export function toneFile(hz: number): string {
   for (let n = 0; n < samples; n++) {
     wav.writeInt16LE(Math.round(12_000 * Math.sin((2 * Math.PI * hz * n) / RATE)), 44 + n * 2);
   }
-  const path = join(mkdtempSync(join(tmpdir(), "holdfast-tone-")), `${hz}.wav`);
+  const path = join(tempFolder(), `${hz}.wav`);
   writeFileSync(path, wav);
   return path;
 }
