@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its own part of the world")]
 
 use balancer_core::{
-    AdminState, Command, Endpoint, Instance, Loss, Pool, Report, Run, Snapshot, State, Time,
+    AdminState, Command, Endpoint, Instance, InstanceId, Loss, Pool, Report, Run, Snapshot, State, Time,
     instance::Stage,
     pool::{Answer, CHECK_TIMEOUT, Config},
     sizing::Wanted,
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) gateways: BTreeMap<Endpoint, Gateway>,
     pub(crate) snapshot: Snapshot,
     pub(crate) cuts: Vec<Cut>,
+    /// When which instance was seen alive again after a loss, restarted or not.
+    pub(crate) returns: Vec<(Time, InstanceId)>,
     questions: Vec<Question>,
 }
 
@@ -111,6 +113,7 @@ impl World {
             gateways,
             snapshot: Snapshot::default(),
             cuts: Vec::new(),
+            returns: Vec::new(),
             questions: Vec::new(),
         };
         world.carry_out();
@@ -208,6 +211,10 @@ impl World {
 
     pub(crate) fn carry_out(&mut self) {
         if let Some(snapshot) = self.pool.take_snapshot(self.now) {
+            let was_down =
+                |at: Endpoint| self.snapshot.instances.iter().any(|each| each.endpoint == at && !each.alive());
+            let back = snapshot.instances.iter().filter(|each| each.alive() && was_down(each.endpoint));
+            self.returns.extend(back.map(|each| (self.now, each.run.instance.clone())));
             self.snapshot = snapshot;
         }
         while let Some(command) = self.pool.next_command() {
