@@ -11,6 +11,7 @@ import {
   type ClientEvents,
   GatewayClient,
   HoldfastError,
+  type SessionInfo,
 } from "../src/index.ts";
 import { element, Page, showTokenField } from "./page.ts";
 import { Meter, Player } from "./sound.ts";
@@ -105,10 +106,10 @@ async function signIn(way: Way): Promise<void> {
   await tried(client.signIn());
 }
 
-/** Failures that end a sign-in are told by `unauthorized` and `gaveup` too; the story says each once. */
-async function tried(attempt: Promise<unknown>): Promise<void> {
+/** How a sign-in came out is mostly told by events too; the story says each thing once. */
+async function tried(attempt: Promise<SessionInfo>): Promise<void> {
   try {
-    await attempt;
+    hear({ type: "page.signed-in", session: await attempt });
   } catch (error) {
     const reason = error instanceof HoldfastError ? error.reason : "failed";
     if (!["aborted", "superseded", "unreachable", "unavailable"].includes(reason)) {

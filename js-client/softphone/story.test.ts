@@ -189,6 +189,13 @@ test("a reload keeps the notice about its lost call through the sign-in", () => 
   expect(story.notice?.text).toBe("The page was reloaded. Your call ended.");
 });
 
+test("a reload that finds its session again says where, and nothing of a lost connection", () => {
+  const back: Told = { type: "signalingback", detail: { gapMs: 24, sameSession: true } };
+  const story = told({ type: "page.signing-in", user: "" }, back, { type: "page.signed-in", session: session("gw-1") });
+  expect(story).toMatchObject({ user: "ada", instance: "gw-1" });
+  expect(lines(story)).toEqual(["You are signed in on gw-1."]);
+});
+
 test("the stopwatch starts once, when the far side answers", () => {
   const story = told(...signedIn("gw-1"), ...inCall, {
     type: "call.statechange",

@@ -11,6 +11,7 @@ import type {
   ClientState,
   HoldfastError,
   LossKind,
+  SessionInfo,
 } from "../src/index.ts";
 import * as words from "./words.ts";
 
@@ -24,6 +25,7 @@ type Wrapped<Events, Prefix extends string> = {
 /** What the page itself knows. */
 export type PageEvent =
   | { type: "page.signing-in"; user: string }
+  | { type: "page.signed-in"; session: SessionInfo }
   | { type: "page.sign-in-failed"; reason: string }
   | { type: "page.dialing"; target: string; video: boolean }
   | { type: "page.not-dialed"; reason: string }
@@ -208,6 +210,11 @@ export function tell(story: Story, told: Told, at: number): Story {
     case "page.signing-in":
       Object.assign(next, { user: told.user, signInError: "", notice: undefined });
       break;
+    case "page.signed-in":
+      if (!story.instance) {
+        signedIn(next, { ...told.session, gapMs: 0 }, say);
+      }
+      break;
     case "page.sign-in-failed":
       failedSignIn(next, told.reason, say);
       break;
@@ -245,7 +252,7 @@ export function tell(story: Story, told: Told, at: number): Story {
 
 type Say = (level: words.Level, text: string) => void;
 
-function signedIn(next: Story, detail: ClientEvents["signedin"], say: Say): void {
+function signedIn(next: Story, detail: SessionInfo & { gapMs: number }, say: Say): void {
   const { user, instanceId, bootId, gapMs } = detail;
   Object.assign(next, {
     user,
@@ -263,7 +270,7 @@ function signedIn(next: Story, detail: ClientEvents["signedin"], say: Say): void
 
 function signalingBack(next: Story, detail: ClientEvents["signalingback"], say: Say): void {
   next.retryAt = undefined;
-  if (detail.sameSession) {
+  if (detail.sameSession && underway(next)) {
     const text = `The connection is back after ${words.duration(detail.gapMs)}.`;
     say("ok", text);
     cameBack(next, text);
