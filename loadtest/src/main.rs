@@ -1,2 +1,41 @@
 //! `loadtest`: see `loadtest --help`.
-fn main() {}
+
+use holdfast_config::Stop;
+use loadtest::{exit, run};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Load, losses and measurements for Holdfast
+
+Usage: loadtest <COMMAND> [FLAGS]
+
+Commands:
+  run          virtual users with real media against running balancers
+
+Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input.
+";
+
+fn main() -> ExitCode {
+    holdfast_config::logging::start();
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    let (command, words) = command(&args);
+    let rest = std::iter::once(program).chain(args.into_iter().skip(words));
+    exit::code(match command.as_str() {
+        "run" => run::main(rest),
+        "--help" | "-h" | "help" => Err(Stop::Print(USAGE.to_owned()).into()),
+        "--version" | "-V" => Err(Stop::Print(format!("loadtest {}\n", env!("CARGO_PKG_VERSION"))).into()),
+        other => Err(Stop::Refuse(format!("error: command `{other}`: see loadtest --help for those allowed")).into()),
+    })
+}
+
+/// The command's words, and how many they are.
+fn command(args: &[OsString]) -> (String, usize) {
+    let word = |index: usize| args.get(index).and_then(|arg| arg.to_str()).unwrap_or_default();
+    match word(0) {
+        "bench" => (format!("bench {}", word(1)), 2),
+        other => (other.to_owned(), 1),
+    }
+}

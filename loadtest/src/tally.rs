@@ -10,6 +10,23 @@ use std::time::Duration;
 /// A loss noticed within this time after a kill is that kill's.
 const KILL_SHADOW: Duration = Duration::from_secs(10);
 
+/// Some counts of a running crowd.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Users that ever were signed in.
+    pub signed_in: u64,
+    /// Users that lost their instance and are not signed in again.
+    pub waiting: u64,
+    /// Users signed in again after a loss, each loss counted.
+    pub failovers: u64,
+    /// Calls that were heard, each counted once.
+    pub heard: u64,
+    /// Calls that ended without a hang-up.
+    pub calls_lost: u64,
+    /// Calls that ended although instance and media lived.
+    pub falsely_lost: u64,
+}
+
 /// Something that happened to a user.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -53,6 +70,9 @@ pub struct Tally {
     /// First notice of each instance's loss, or its kill.
     lost_boots: BTreeMap<String, Now>,
     kills: Vec<Now>,
+    signed_in: u64,
+    waiting: u64,
+    heard: u64,
     to_signed_in: Vec<Duration>,
     to_media: Vec<Duration>,
     sign_in: Vec<Duration>,
@@ -82,7 +102,10 @@ impl Tally {
                 self.requests += 1;
                 self.misrouted += 1;
             }
-            Fact::FirstPacket(_) => self.note_media(user, at),
+            Fact::FirstPacket(_) => {
+                self.heard += 1;
+                self.note_media(user, at);
+            }
             Fact::Told(told) => self.note_told(user, told, at),
         }
     }
@@ -95,17 +118,17 @@ impl Tally {
         match told {
             Told::SignedIn { boot_id, .. } => self.note_signed_in(user, boot_id, at),
             Told::ServiceUnavailable { reason: LossKind::InstanceLost | LossKind::InstanceSilent } => {
-                self.note_loss(user, false, at);
+                self.note_loss(user, at);
             }
-            Told::Ended { reason, .. } => self.note_ended(user, reason, at),
+            Told::Ended { reason, .. } => self.note_ended(user, reason),
             Told::FalselyLost { .. } => self.falsely_lost += 1,
             Told::Settled { method: "start_call", outcome, .. } => match outcome {
                 crate::user::Settlement::Ok => self.calls += 1,
                 crate::user::Settlement::Failed | crate::user::Settlement::Unknown => self.calls_failed += 1,
             },
             Told::Refused { .. } => self.refused += 1,
+            Told::ServiceAvailable => self.note_preserved(user),
             Told::ServiceUnavailable { .. }
-            | Told::ServiceAvailable
             | Told::CallState { .. }
             | Told::CallsResynced { .. }
             | Told::MediaStalled { .. }
@@ -114,44 +137,52 @@ impl Tally {
         }
     }
 
-    fn note_ended(&mut self, user: usize, reason: EndReason, at: Now) {
+    fn note_ended(&mut self, user: usize, reason: EndReason) {
         match reason {
             EndReason::LocalHangUp | EndReason::RemoteHangUp | EndReason::PeerClosed => {}
             EndReason::InstanceLost => {
                 self.calls_lost += 1;
-                self.note_loss(user, true, at);
+                if let Some(failover) = &mut self.known(user).failover {
+                    failover.in_call = true;
+                }
             }
             _ => self.calls_lost += 1,
         }
     }
 
     /// A user notices that its instance is lost; time counts from the kill, or from the first user's notice.
-    fn note_loss(&mut self, user: usize, in_call: bool, at: Now) {
+    fn note_loss(&mut self, user: usize, at: Now) {
         let Some(boot) = self.known(user).boot.clone() else { return };
         let kill = self.kills.iter().rev().copied().find(|kill| *kill <= at && at - *kill < KILL_SHADOW);
         let since = *self.lost_boots.entry(boot.to_string()).or_insert(kill.unwrap_or(at));
         let known = self.known(user);
-        let failover = known.failover.get_or_insert(Failover { since, in_call: false, signed_in: false });
-        failover.in_call |= in_call;
+        if known.failover.as_ref().is_none_or(|failover| failover.signed_in) {
+            known.failover = Some(Failover { since, in_call: false, signed_in: false });
+            self.waiting += 1;
+        }
+    }
+
+    /// Service is back on the same session: no loss after all.
+    fn note_preserved(&mut self, user: usize) {
+        if self.known(user).failover.take_if(|failover| !failover.signed_in).is_some() {
+            self.waiting -= 1;
+        }
     }
 
     fn note_signed_in(&mut self, user: usize, boot: BootId, at: Now) {
         let known = self.known(user);
+        known.boot = Some(boot);
         let first = !std::mem::replace(&mut known.ever_signed_in, true);
-        let changed = known.boot.replace(boot.clone()) != Some(boot);
         let arrived = known.arrived.filter(|_| first);
-        let since = match &mut known.failover {
-            Some(failover) if changed && !failover.signed_in => {
-                failover.signed_in = true;
-                Some(failover.since)
-            }
-            Some(_) | None => None,
-        };
-        if known.failover.as_ref().is_some_and(|failover| failover.signed_in && !failover.in_call) {
-            known.failover = None;
-        }
+        let since = known.failover.as_mut().filter(|failover| !failover.signed_in).map(|failover| {
+            failover.signed_in = true;
+            failover.since
+        });
+        known.failover.take_if(|failover| failover.signed_in && !failover.in_call);
+        self.signed_in += u64::from(first);
         self.sign_in.extend(arrived.map(|arrived| at.saturating_sub(arrived)));
         if let Some(since) = since {
+            self.waiting -= 1;
             self.failovers += 1;
             self.to_signed_in.push(at.saturating_sub(since));
         }
@@ -170,28 +201,17 @@ impl Tally {
         count(self.users.values().filter(waits).count())
     }
 
-    /// Users that ever were signed in.
+    /// Some counts, cheaply.
     #[must_use]
-    pub fn signed_in(&self) -> u64 {
-        count(self.users.values().filter(|known| known.ever_signed_in).count())
-    }
-
-    /// Users signed in again after a loss, each loss counted.
-    #[must_use]
-    pub fn failovers(&self) -> u64 {
-        self.failovers
-    }
-
-    /// Calls that ended as lost although instance and media lived.
-    #[must_use]
-    pub fn falsely_lost(&self) -> u64 {
-        self.falsely_lost
-    }
-
-    /// Answers of the wrong instance.
-    #[must_use]
-    pub fn misrouted(&self) -> u64 {
-        self.misrouted
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            signed_in: self.signed_in,
+            waiting: self.waiting,
+            failovers: self.failovers,
+            calls_lost: self.calls_lost,
+            falsely_lost: self.falsely_lost,
+            heard: self.heard,
+        }
     }
 
     /// One line for now.
@@ -200,8 +220,8 @@ impl Tally {
         format!(
             "users {} signed in {} waiting {} recovered {} | calls {} failed {} lost {} (falsely {}) | requests {} failed {} misrouted {}",
             self.users.len(),
-            self.signed_in(),
-            self.waiting(),
+            self.signed_in,
+            self.waiting,
             self.failovers,
             self.calls,
             self.calls_failed,
@@ -216,9 +236,9 @@ impl Tally {
     /// Puts the figures into the report.
     pub fn fill(&self, report: &mut Report) {
         report.users = Some(count(self.users.len()));
-        report.signed_in = Some(self.signed_in());
+        report.signed_in = Some(self.signed_in);
         report.recovered = Some(self.failovers);
-        report.never_recovered = Some(self.waiting());
+        report.never_recovered = Some(self.waiting);
         report.calls = Some(self.calls);
         report.calls_failed = Some(self.calls_failed);
         report.calls_lost = Some(self.calls_lost);
@@ -260,8 +280,9 @@ mod tests {
         tally.note(0, Fact::Arrived, ms(0));
         tally.note(0, signed_in("a"), ms(5));
         tally.note(usize::MAX, Fact::Killed, ms(1000));
+        tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::InstanceLost }), ms(1009));
         tally.note(0, ended(EndReason::InstanceLost), ms(1010));
-        assert_eq!((tally.waiting(), tally.failovers()), (1, 0));
+        assert_eq!((tally.waiting, tally.failovers), (1, 0));
         tally.note(0, signed_in("b"), ms(1040));
         tally.note(0, Fact::FirstPacket(CallId::parse("c2").expect("an id")), ms(1090));
         let mut report = Report::default();
@@ -282,7 +303,7 @@ mod tests {
         tally.note(0, lost.clone(), ms(100));
         tally.note(1, lost, ms(130));
         tally.note(1, signed_in("b"), ms(150));
-        assert_eq!((tally.waiting(), tally.to_signed_in.clone()), (1, vec![ms(50)]));
+        assert_eq!((tally.waiting, tally.to_signed_in.clone()), (1, vec![ms(50)]));
     }
 
     #[test]
@@ -291,6 +312,6 @@ mod tests {
         tally.note(0, signed_in("a"), ms(5));
         tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::SignalingLost }), ms(10));
         tally.note(0, ended(EndReason::LocalHangUp), ms(20));
-        assert_eq!((tally.calls_lost, tally.waiting(), tally.failovers()), (0, 0, 0));
+        assert_eq!((tally.calls_lost, tally.waiting, tally.failovers), (0, 0, 0));
     }
 }

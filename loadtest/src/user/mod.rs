@@ -203,6 +203,12 @@ impl<R: Rng> VirtualUser<R> {
         self.link.as_ref().map(|link| (&link.session.id, link.session.token.as_str(), &link.session.boot))
     }
 
+    /// Base URLs of all balancers it knows.
+    #[must_use]
+    pub fn bases(&self) -> &[String] {
+        &self.identity.bases
+    }
+
     /// The call that is up or being set up.
     #[must_use]
     pub fn call(&self) -> Option<&CallId> {
@@ -326,10 +332,9 @@ impl<R: Rng> VirtualUser<R> {
     }
 
     fn lost_service(&mut self, reason: LossKind) {
-        if self.unavailable.is_none() {
+        if self.unavailable.replace(reason) != Some(reason) {
             self.told.push_back(Told::ServiceUnavailable { reason });
         }
-        self.unavailable = Some(reason);
     }
 
     fn has_service(&mut self) {

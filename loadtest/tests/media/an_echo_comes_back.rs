@@ -3,6 +3,7 @@
 use crate::support::{Scene, more_returned};
 use gateway::media::FarLeg;
 use loadtest::peer::Profiles;
+use loadtest::peer_io::PoolPeer;
 use std::time::Duration;
 
 #[tokio::test]
@@ -20,8 +21,9 @@ async fn with_gcm_with_sha1_and_with_both() {
 async fn to_many_at_once_and_only_their_own() {
     let scene = Scene::new();
     let peers: Vec<_> = (0..50).map(|_| scene.dial(Profiles::Gcm, FarLeg::Echo).1).collect();
+    let missing = |peer: &PoolPeer| 10_u64.saturating_sub(peer.counts().returned);
     for peer in &peers {
-        more_returned(peer, 10).await;
+        more_returned(peer, missing(peer)).await;
     }
     assert!(peers.iter().all(|peer| peer.counts().foreign == 0));
     assert!(scene.plane.moved_within(Duration::from_millis(500)));

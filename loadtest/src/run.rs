@@ -1,0 +1,139 @@
+//! `loadtest run`: virtual users with real media against running balancers, open loop, seeded.
+
+use crate::crowd::{Crowd, Load, Outcome, block_on};
+use crate::engine::EngineKind;
+use crate::exit::Failure;
+use crate::http::Base;
+use crate::report::Report;
+use clap::Parser;
+use holdfast_config::{Check, ConfigFlags, flags};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Virtual users with real WebRTC media against running balancers
+#[derive(Debug, Parser)]
+#[command(name = "loadtest run", version)]
+pub struct RunFlags {
+    #[command(flatten)]
+    config: ConfigFlags,
+    /// Base URL of a balancer (repeatable)
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    target: Vec<String>,
+    /// Virtual users
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    users: u32,
+    /// Seconds from the first arrival to the report
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    duration: u64,
+    /// Users that arrive in a second, on average; they arrive whether or not those before them are served
+    #[arg(long, value_name = "R", default_value_t = 50.0)]
+    rate: f64,
+    /// Seeds arrivals and every user's choices
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The stack that carries the calls
+    #[arg(long, value_enum, default_value_t = EngineKind::Own)]
+    engine: EngineKind,
+    /// Threads for the media of `--engine own`
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    peer_threads: u16,
+    /// Whom every user calls as soon as it is signed in; `none` for no calls
+    #[arg(long, value_name = "TARGET", default_value = "echo")]
+    call: String,
+    /// Hang up and call again after so many seconds; 0: stay until the end
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    call_length: u64,
+    /// Requests after the sessions, by all users together, checked for the instance that answers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    requests: u64,
+    /// So many of a user's requests at once, the first right after its sign-in
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    parallel: u32,
+    /// Kill --pid after so many seconds
+    #[arg(long, value_name = "S", requires = "pid")]
+    kill_after: Option<u64>,
+    /// Process that --kill-after kills with SIGKILL
+    #[arg(long, requires = "kill_after", value_parser = clap::value_parser!(i32).range(2..))]
+    pid: Option<i32>,
+    /// Admin URL of a balancer: its instances are watched for more sessions than they may hold
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+    /// JWT of all users; without it they are anonymous
+    #[arg(long, value_name = "FILE")]
+    jwt_file: Option<PathBuf>,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Check for RunFlags {
+    fn check(&self) -> Result<(), String> {
+        for target in &self.target {
+            Base::parse(target).map_err(|error| format!("error: --target {error}"))?;
+        }
+        if let Some(admin) = &self.admin {
+            Base::parse(admin).map_err(|error| format!("error: --admin {error}"))?;
+        }
+        if !(self.rate > 0.0 && self.rate <= 100_000.0) {
+            return Err(format!("error: --rate {}: more than 0, at most 100000 is allowed", self.rate));
+        }
+        if self.kill_after.is_some_and(|after| after >= self.duration) {
+            return Err(format!("error: --kill-after: less than --duration {} is allowed", self.duration));
+        }
+        Ok(())
+    }
+}
+
+impl RunFlags {
+    fn load(&self) -> anyhow::Result<Load> {
+        let jwt = self.jwt_file.as_ref().map(std::fs::read_to_string).transpose()?.map(|text| text.trim().to_owned());
+        Ok(Load {
+            targets: self.target.clone(),
+            users: self.users,
+            rate: self.rate,
+            seed: self.seed,
+            engine: self.engine,
+            peer_threads: self.peer_threads.into(),
+            call: Some(self.call.clone()).filter(|call| call != "none"),
+            call_length: Some(self.call_length).filter(|seconds| *seconds > 0).map(Duration::from_secs),
+            requests: self.requests,
+            parallel: self.parallel,
+            duration: Duration::from_secs(self.duration),
+            admin: self.admin.clone(),
+            jwt,
+            quiet: false,
+        })
+    }
+}
+
+/// The command.
+pub fn main(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    let flags: RunFlags = flags::load(args)?;
+    let load = flags.load()?;
+    let mut report = Report::new("run", load.describe());
+    let outcome = block_on(run(&flags, load))??;
+    outcome.fill(&mut report);
+    report.publish(flags.json.as_deref())?;
+    Ok(())
+}
+
+async fn run(flags: &RunFlags, load: Load) -> anyhow::Result<Outcome> {
+    let crowd = Crowd::start(load)?;
+    let end = tokio::time::sleep(Duration::from_secs(flags.duration));
+    tokio::pin!(end);
+    if let (Some(after), Some(pid)) = (flags.kill_after, flags.pid) {
+        tokio::time::sleep(Duration::from_secs(after)).await;
+        crowd.note_kill();
+        if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            eprintln!("warning: --pid {pid}: {error}");
+        }
+    }
+    tokio::select! {
+        () = &mut end => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(crowd.finish().await)
+}
