@@ -62,9 +62,14 @@ need_builders() {
 }
 
 build_js() {
-  say "building the JS client and the softphone (js-client)"
-  (cd "$root/js-client" && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build) ||
-    die "the build of js-client failed"
+  cd "$root/js-client" || return
+  if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+    say "installing the packages of js-client"
+    npm ci --no-audit --no-fund --loglevel=error || die "npm ci failed in js-client"
+  fi
+  say "building the JS client and the softphone"
+  npm run --silent build || die "the build of js-client failed"
+  cd "$root" || return
 }
 
 build_binaries() {
