@@ -101,7 +101,7 @@ async function given(token: string): Promise<string> {
 
 async function signIn(way: Way): Promise<void> {
   client = newClient(way);
-  hear({ type: "page.signing-in", user: "user" in way ? way.user : "" });
+  hear({ type: "page.signing-in", user: "user" in way ? way.user : "", withToken: "token" in way && way.token !== "" });
   remember("user" in way ? way : { token: "" });
   await tried(client.signIn());
 }

@@ -191,7 +191,7 @@ test("a reload keeps the notice about its lost call through the sign-in", () => 
 
 test("a reload that finds its session again says where, and nothing of a lost connection", () => {
   const back: Told = { type: "signalingback", detail: { gapMs: 24, sameSession: true } };
-  const story = told({ type: "page.signing-in", user: "" }, back, { type: "page.signed-in", session: session("gw-1") });
+  const story = told({ type: "page.signing-in", user: "", withToken: false }, back, { type: "page.signed-in", session: session("gw-1") });
   expect(story).toMatchObject({ user: "ada", instance: "gw-1" });
   expect(lines(story)).toEqual(["You are signed in on gw-1."]);
 });
@@ -216,7 +216,7 @@ test("superseded: nothing but a way to take it back", () => {
 
 test("credentials refused: the sign-in panel asks for a token, and the log says it once", () => {
   const story = told(
-    { type: "page.signing-in", user: "ada" },
+    { type: "page.signing-in", user: "ada", withToken: false },
     { type: "statechange", detail: { state: "unauthorized", previous: "signing-in" } },
     { type: "unauthorized", detail: { error: SignInError.unauthorized() } },
     { type: "page.sign-in-failed", reason: "unauthorized" },

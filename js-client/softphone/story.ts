@@ -24,7 +24,7 @@ type Wrapped<Events, Prefix extends string> = {
 
 /** What the page itself knows. */
 export type PageEvent =
-  | { type: "page.signing-in"; user: string }
+  | { type: "page.signing-in"; user: string; withToken: boolean }
   | { type: "page.signed-in"; session: SessionInfo }
   | { type: "page.sign-in-failed"; reason: string }
   | { type: "page.dialing"; target: string; video: boolean }
@@ -98,6 +98,8 @@ export interface Story {
   /** The browser gives no microphone to this address. */
   insecure: boolean;
   signInError: string;
+  /** The sign-in under way gave a token. */
+  withToken: boolean;
   needsToken: boolean;
   loss: Loss | undefined;
   /** When the next try to get back comes. */
@@ -121,6 +123,7 @@ export function begin(): Story {
     soundBlocked: false,
     insecure: false,
     signInError: "",
+    withToken: false,
     needsToken: false,
     loss: undefined,
     retryAt: undefined,
@@ -208,7 +211,7 @@ export function tell(story: Story, told: Told, at: number): Story {
     case "capabilitieschange":
       break;
     case "page.signing-in":
-      Object.assign(next, { user: told.user, signInError: "", notice: undefined });
+      Object.assign(next, { user: told.user, withToken: told.withToken, signInError: "", notice: undefined });
       break;
     case "page.signed-in":
       if (!story.instance) {
@@ -401,7 +404,7 @@ function superseded(next: Story, say: Say): void {
 }
 
 function failedSignIn(next: Story, reason: string, say: Say): void {
-  const failed = words.signInFailed(reason);
+  const failed = words.signInFailed(reason, next.withToken);
   if (next.signInError === failed.text) {
     return;
   }

@@ -101,10 +101,10 @@ export function callState(state: CallState, media: CallMedia, preserved: boolean
 }
 
 /** Why signing in failed, in words, and whether a token is what is missing. */
-export function signInFailed(reason: string): { text: string; needsToken: boolean } {
+export function signInFailed(reason: string, withToken: boolean): { text: string; needsToken: boolean } {
   const words: Record<string, string> = {
-    unauthorized: "This service wants an access token, or the one you gave is not valid any more.",
-    "token-failed": "An access token is needed to sign in.",
+    unauthorized: withToken ? "This token is not valid, or has expired." : "This service asks for an access token.",
+    "token-failed": "This service asks for an access token.",
     forbidden: "This service does not allow sign-ins from this address. Its operator can add it with --allowed-origin.",
     rejected: "The service did not accept this name. Try another one.",
   };
