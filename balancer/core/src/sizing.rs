@@ -96,6 +96,12 @@ pub fn newcomers(shares: &[Shares], wanted: Wanted) -> u32 {
     u32::try_from(load.room_after(spare).saturating_sub(load.used)).unwrap_or(u32::MAX)
 }
 
+/// How many may die, by one kind of load.
+#[must_use]
+pub fn survivable(shares: impl Iterator<Item = Share> + Clone, wanted: Wanted) -> u32 {
+    Load::of(shares, wanted.target).survivable().unwrap_or(0) as u32
+}
+
 struct Load {
     largest_first: Vec<u32>,
     used: u64,
