@@ -191,7 +191,10 @@ test("a reload keeps the notice about its lost call through the sign-in", () => 
 
 test("a reload that finds its session again says where, and nothing of a lost connection", () => {
   const back: Told = { type: "signalingback", detail: { gapMs: 24, sameSession: true } };
-  const story = told({ type: "page.signing-in", user: "", withToken: false }, back, { type: "page.signed-in", session: session("gw-1") });
+  const story = told({ type: "page.signing-in", user: "", withToken: false }, back, {
+    type: "page.signed-in",
+    session: session("gw-1"),
+  });
   expect(story).toMatchObject({ user: "ada", instance: "gw-1" });
   expect(lines(story)).toEqual(["You are signed in on gw-1."]);
 });
