@@ -103,6 +103,15 @@ test("signalling alone is lost: the call is shown on and said to go on", () => {
   );
 });
 
+test("a silent instance: the call is said to go on only when that is known", () => {
+  const silent: Told = { type: "signalinglost", detail: { reason: "instance-silent" } };
+  const story = told(...signedIn("gw-2"), ...inCall, silent);
+  expect(story.notice?.text).toBe("Instance gw-2 stopped answering. Getting you back …");
+  expect(told(...signedIn("gw-2"), ...inCall, silent, ...signedIn("gw-3", 5200)).notice?.text).toBe(
+    "Instance gw-2 stopped answering. Your call goes on. You are signed in on gw-3 after 5.2 s.",
+  );
+});
+
 test("media lost: the way back is told under that name", () => {
   const story = told(...signedIn("gw-2"), ...inCall, ended("media-lost"), ...signedIn("gw-3"));
   expect(story.notice?.text).toBe("Sound from gw-2 stopped arriving. Your call ended. You are signed in on gw-3.");

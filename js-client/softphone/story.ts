@@ -333,7 +333,9 @@ function tellLoss(next: Story): void {
   if (!loss || (next.notice?.countdown && !loss.outcome)) {
     return;
   }
-  const goesOn = next.call && "Your call goes on.";
+  // Of a silent instance the media itself decides, a moment later.
+  const decided = loss.outcome !== undefined || loss.reason !== "instance-silent";
+  const goesOn = next.call && decided && "Your call goes on.";
   const parts = [words.lost(loss.reason, loss.instance), loss.call, goesOn, loss.outcome ?? "Getting you back …"];
   const redial: Action[] = loss.call && next.last && !next.call ? ["redial"] : [];
   next.notice = {
