@@ -252,7 +252,8 @@ export class Call extends Emitter<CallEvents> {
       return this.end("failed", CallError.failed(settled.reason, settled.detail));
     }
     if (settled.status === "unknown") {
-      return this.end("instance-lost", CallError.unknown());
+      this.#host.hangUp(this);
+      return this.end("failed", CallError.unknown());
     }
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);

@@ -31,6 +31,8 @@ import { Store } from "./store.ts";
 const GIVE_UP_MS = 300_000;
 /** How often packets are looked at while they decide about an instance. */
 const WEIGH_PAUSE_MS = 50;
+/** A request without an answer for this long, through every loss, is given up. */
+const REQUEST_MS = 30_000;
 /** Timers this near are due. */
 const DUE_MS = 1;
 
@@ -148,7 +150,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const before = this.#state;
     this.#machine.stop();
     this.#store.forget();
-    this.#requests.handleSessionGone();
+    this.#requests.handleGone();
     this.#reloaded = [];
     this.#dead = [];
     this.microphone.close();
@@ -255,9 +257,11 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #request(request: Request): Promise<Settled> {
     return new Promise((resolve) => {
-      if (this.#requests.add(request, resolve) === undefined) {
-        return resolve({ status: "failed", reason: "rate-limited" });
-      }
+      const id = this.#requests.add(request, (settled) => {
+        cancel();
+        resolve(settled);
+      });
+      const cancel = this.#clock.after(REQUEST_MS, () => this.#requests.handleGone(id));
       this.#sendRequests(false);
     });
   }
@@ -511,14 +515,14 @@ export class GatewayClient extends Emitter<ClientEvents> {
         call.orphaned = true;
         call.handleSignaling("instance-silent");
       }
-      return this.#requests.handleSessionGone();
+      return this.#requests.handleGone();
     }
     if (kind !== "instance-draining") {
       this.#dead.push(...lost.map((call) => call.id), ...this.#reloaded);
     }
     const reason = kind === "instance-draining" ? "drained" : "instance-lost";
     this.#endCalls(lost, reason);
-    this.#requests.handleSessionGone();
+    this.#requests.handleGone();
     if (this.#options.redial && reason === "instance-lost") {
       for (const call of lost) {
         this.#redial(call);
@@ -544,7 +548,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const reload = this.#reloaded.length > 0;
     if (!same) {
       this.#dead = [];
-      this.#requests.handleSessionGone();
+      this.#requests.handleGone();
       const moved = this.calls.filter((call) => call.sessionId && call.sessionId !== session.id && !call.orphaned);
       this.#endCalls(moved, "session-ended");
     }
@@ -608,7 +612,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     } else {
       this.#setState("gave-up");
     }
-    this.#requests.handleSessionGone();
+    this.#requests.handleGone();
     this.#settleSignIn(error);
     if (superseded) {
       this.emit("superseded", {});

@@ -1,6 +1,6 @@
 /**
  * The open requests of a session. Pure. Every request settles once: `ok` or `failed` as the instance says; `failed` when it
- * was never sent; `unknown` when it was sent and its session is gone. A lost socket settles nothing: after the same session
+ * was never sent; `unknown` when it was sent and its session is gone, or it is given up. A lost socket settles nothing: after the same session
  * is attached again, unanswered requests go out once more under their old ids, and the instance does not act twice.
  */
 import type { Outcome, Request, RequestId } from "./protocol.gen.ts";
@@ -8,7 +8,7 @@ import type { Outcome, Request, RequestId } from "./protocol.gen.ts";
 /** How a request ended. */
 export type Settled = Outcome | { status: "unknown" };
 
-/** Requests open at once; one more is refused. The instance's own limit. */
+/** Requests open at once: the instance's own limit. */
 const MAX_OPEN = 64;
 
 interface Open {
@@ -28,15 +28,10 @@ export class Requests {
     this.#prefix = prefix;
   }
 
-  /** Number of requests without an answer. */
-  get size(): number {
-    return this.#open.size;
-  }
-
-  /** Takes a request; undefined when too many are open. */
-  add(request: Request, settle: (settled: Settled) => void): RequestId | undefined {
+  /** Takes a request. When too many are open, the oldest is given up. */
+  add(request: Request, settle: (settled: Settled) => void): RequestId {
     if (this.#open.size >= MAX_OPEN) {
-      return undefined;
+      this.handleGone(this.#open.keys().next().value);
     }
     const id = `${this.#prefix}-${++this.#next}`;
     this.#open.set(id, { request, sent: false, settle });
@@ -63,11 +58,11 @@ export class Requests {
     return [...this.#open.values()].some(({ request }) => request.method === method && request.call_id === callId);
   }
 
-  /** The session is gone. */
-  handleSessionGone(): void {
-    const lost = [...this.#open.values()];
-    this.#open.clear();
-    for (const { sent, settle } of lost) {
+  /** The session is gone; with `only` that one request is given up. */
+  handleGone(only?: RequestId): void {
+    const lost = [...this.#open].filter(([id]) => only === undefined || id === only);
+    for (const [id, { sent, settle }] of lost) {
+      this.#open.delete(id);
       settle(sent ? { status: "unknown" } : { status: "failed", reason: "service-unavailable" });
     }
   }

@@ -283,7 +283,7 @@ describe("signalling lost", () => {
   test("silent for one balancer, alive by its media: another balancer reaches the same session", async () => {
     const call = await inCall();
     const session = tab.sessionId;
-    server.cutOffBalancer(BALANCERS[0] ?? "");
+    server.cutOffBalancer(BALANCERS[0] ?? "", serving().instance);
     await clock.advance(100);
     expect(tab.sessionId).toBe(session);
     expect(call.ended).toBeUndefined();
@@ -291,10 +291,10 @@ describe("signalling lost", () => {
 
   test("silent for every balancer: after 5 s elsewhere, the call stays until its media dies", async () => {
     const call = await inCall();
-    const old = serving();
-    // Every balancer still reaches the other instance.
-    old.instance.state = "frozen";
-    old.session.socket?.end(4503, "silent");
+    const { instance } = serving();
+    for (const base of BALANCERS.toReversed()) {
+      server.cutOffBalancer(base, instance);
+    }
     await clock.advance(4_500);
     expect(tab.client.session).toBeUndefined();
     await clock.advance(1_000);

@@ -29,7 +29,7 @@ class Bench {
   }
 
   /** The last command of a kind, which must be there. */
-  last<K extends string>(name: K): Extract<Command, { do: K }> & Extract<Command, { tell: K }> {
+  last<K extends string>(name: K): Extract<Command, { do: K }> | Extract<Command, { tell: K }> {
     this.take();
     const found = this.seen.findLast((command) => ("do" in command ? command.do : command.tell) === name);
     expect(found, `${name} among ${JSON.stringify(this.seen)}`).toBeDefined();

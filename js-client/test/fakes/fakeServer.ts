@@ -42,11 +42,11 @@ export class FakeServer {
   readonly instances: FakeInstance[];
   readonly received: Received[] = [];
   readonly acted: Request[] = [];
-  /** The next requests over a socket are lost before (`request`) or after (`answer`) the instance acted. */
+  /** The next request over a socket is lost with its wire, before (`request`) or after (`answer`) the instance acted. */
   lose: "request" | "answer" | undefined;
   /** Balancers (by base URL) that are down. */
   readonly down = new Set<string>();
-  /** Balancers that can't reach any instance. */
+  /** Pairs of balancer and instance that can't reach each other. */
   readonly cutOff = new Set<string>();
   alternates: string[] = [];
   windowMs = 20;
@@ -110,12 +110,14 @@ export class FakeServer {
     }
   }
 
-  /** One balancer, or all, stop reaching the instances; media goes past them. */
-  cutOffBalancer(base: string): void {
-    this.cutOff.add(base);
-    for (const socket of this.sockets.filter((own) => own.base === base)) {
-      this.#detach(socket);
-      socket.end(4503, "silent");
+  /** A balancer stops reaching an instance; media goes past it. */
+  cutOffBalancer(base: string, instance: FakeInstance): void {
+    this.cutOff.add(pair(base, instance));
+    for (const { socket } of instance.sessions.values()) {
+      if (socket?.base === base) {
+        this.#detach(socket);
+        socket.end(4503, "silent");
+      }
     }
   }
 
@@ -187,7 +189,7 @@ export class FakeServer {
     }
     const id = request.path.split("/").at(-1) ?? "";
     const owner = this.#owner(id);
-    const reachable = owner?.serves && !this.cutOff.has(request.base);
+    const reachable = owner?.serves && !this.cutOff.has(pair(request.base, owner));
     if (request.method === "DELETE") {
       if (owner && reachable) {
         this.#close(owner, id);
@@ -219,7 +221,9 @@ export class FakeServer {
 
   #signIn(request: FakeRequest): void {
     const avoid = request.headers["holdfast-avoid"]?.split(".")[0];
-    const up = this.instances.filter((instance) => instance.state === "up");
+    const up = this.instances.filter(
+      (instance) => instance.state === "up" && !this.cutOff.has(pair(request.base, instance)),
+    );
     const chosen = up.find((instance) => instance.id !== avoid) ?? up[0];
     if (!chosen) {
       return request.answer(503, { type: "no-instance" }, { "retry-after": "1" });
@@ -275,8 +279,8 @@ export class FakeServer {
     if (!socket.alive || instance?.state === "frozen") {
       return;
     }
-    const session = this.cutOff.has(socket.base) ? undefined : instance?.sessions.get(id);
-    if (!instance?.serves || !session) {
+    const session = instance?.sessions.get(id);
+    if (!instance?.serves || !session || this.cutOff.has(pair(socket.base, instance))) {
       return socket.end(4410);
     }
     if (message.kind === "attach") {
@@ -310,8 +314,10 @@ export class FakeServer {
   }
 
   #act(instance: FakeInstance, session: FakeSession, id: string, request: Request): void {
-    if (this.lose === "request") {
-      return;
+    const lose = this.lose;
+    this.lose = undefined;
+    if (lose === "request") {
+      return this.cut();
     }
     const known = session.answers.get(id);
     if (known) {
@@ -324,9 +330,10 @@ export class FakeServer {
       const { call_id, target } = request;
       session.calls.set(call_id, { call_id, direction: "outgoing", target, state: "active", media: "connecting" });
     }
-    if (this.lose !== "answer") {
-      session.socket?.deliver(answer);
+    if (lose === "answer") {
+      this.cut();
     }
+    session.socket?.deliver(answer);
     if (request.method === "start_call") {
       this.event(session, { type: "call_state", call_id: request.call_id, state: "active" });
     } else if (request.method === "hang_up") {
@@ -347,6 +354,10 @@ export class FakeServer {
       found.session.socket = undefined;
     }
   }
+}
+
+function pair(base: string, instance: FakeInstance): string {
+  return `${base} ${instance.id}`;
 }
 
 function snapshot(session: FakeSession) {

@@ -1,0 +1,219 @@
+// Whatever happens in whatever order: what an application may rely on. A failing seed is printed by fast-check.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Call } from "../src/call.ts";
+import { FakeClock, seeded } from "./fakes/clock.ts";
+import { FakeServer } from "./fakes/fakeServer.ts";
+import { BALANCERS, FakeTab } from "./fakes/tab.ts";
+
+/** One thing that happens. Numbers choose among what is there. */
+type Happening =
+  | { do: "time"; ms: number }
+  | { do: "call" | "hang-up" | "sign-in" | "sign-out" | "retry" | "cut" | "offer-move" | "heal"; which: number }
+  | { do: "kill" | "restart" | "freeze" | "thaw" | "drain" | "kill-balancer" | "cut-off" | "supersede"; which: number }
+  | { do: "lose"; what: "request" | "answer" | undefined }
+  | { do: "media"; flows: boolean };
+
+const which = fc.nat(7);
+const chosen = <const T extends string>(...names: T[]) => fc.record({ do: fc.constantFrom(...names), which });
+
+/** Faults that leave an instance and its media alive. */
+const gentle = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant("time" as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
+  { weight: 4, arbitrary: chosen("call", "cut", "kill-balancer", "cut-off", "heal", "retry") },
+  fc.record({ do: fc.constant("lose" as const), what: fc.constantFrom("request", "answer", undefined) }),
+);
+
+const anything: fc.Arbitrary<Happening> = fc.oneof(
+  { weight: 6, arbitrary: gentle },
+  { weight: 4, arbitrary: chosen("call", "sign-in") },
+  { weight: 1, arbitrary: chosen("hang-up", "sign-out", "supersede") },
+  { weight: 4, arbitrary: chosen("kill", "restart", "freeze", "thaw", "drain", "offer-move") },
+  fc.record({ do: fc.constant("media" as const), flows: fc.boolean() }),
+);
+
+class World {
+  readonly clock = new FakeClock();
+  readonly server = new FakeServer(3);
+  readonly tab: FakeTab;
+  readonly calls: Call[] = [];
+  readonly ends = new Map<string, number>();
+  readonly started = new Set<string>();
+  open = 0;
+  media = true;
+
+  constructor(seed: number, redial: boolean) {
+    this.tab = new FakeTab(this.server, { clock: this.clock, random: seeded(seed), redial });
+    this.tab.client.on("redialed", ({ call }) => this.watch(call));
+    this.tab.client.on("ended", ({ callId }) => this.ends.set(callId, (this.ends.get(callId) ?? 0) + 1));
+    this.promise(this.tab.client.signIn());
+  }
+
+  /** A promise of the library; all of them must settle. */
+  promise(promise: Promise<unknown>): void {
+    this.open++;
+    const settled = () => this.open--;
+    promise.then(settled, settled);
+  }
+
+  watch(call: Call): void {
+    this.calls.push(call);
+    this.promise(call.started.then((how) => how === "ok" && this.started.add(call.id)));
+  }
+
+  /** Calls that the instance took and that ended all the same. */
+  get endedEarly(): string[] {
+    return [...this.ends.keys()].filter((id) => this.started.has(id));
+  }
+
+  async happen(happening: Happening): Promise<void> {
+    const { server, tab } = this;
+    if (happening.do === "time") {
+      for (let passed = 0; passed < happening.ms; passed += 500) {
+        this.heartbeat();
+        await this.clock.advance(Math.min(500, happening.ms - passed));
+      }
+      return;
+    }
+    if (happening.do === "lose") {
+      server.lose = happening.what;
+    } else if (happening.do === "media") {
+      this.media = happening.flows;
+    } else {
+      this.fault(happening.do, happening.which);
+    }
+    await this.clock.advance(0);
+    if (this.media) {
+      tab.rtc.flow();
+    } else {
+      tab.rtc.stop();
+    }
+    this.check();
+  }
+
+  fault(name: Exclude<Happening["do"], "time" | "lose" | "media">, at: number): void {
+    const { server, tab } = this;
+    const instance = server.instances[at % server.instances.length] as (typeof server.instances)[0];
+    const base = BALANCERS[at % BALANCERS.length] ?? "";
+    switch (name) {
+      case "call":
+        return tab.client.can("call").allowed ? this.watch(tab.client.call("echo")) : undefined;
+      case "hang-up":
+        return this.calls.at(-1)?.hangUp();
+      case "sign-in":
+        return this.promise(tab.client.signIn());
+      case "sign-out":
+        return this.promise(tab.client.signOut());
+      case "retry":
+        return tab.client.state === "signed-out" ? undefined : this.promise(tab.client.retry());
+      case "cut":
+        return server.cut();
+      case "kill":
+        return server.kill(instance, at % 2 ? "4503" : "1006");
+      case "restart":
+        return instance.state === "gone" ? server.restart(instance) : undefined;
+      case "freeze":
+        return instance.state === "up" ? server.freeze(instance) : undefined;
+      case "thaw":
+        instance.state = instance.state === "frozen" ? "up" : instance.state;
+        return;
+      case "drain":
+        return instance.state === "up" ? server.drain(instance) : undefined;
+      case "offer-move":
+        for (const session of instance.sessions.values()) {
+          server.offerMove(session);
+        }
+        return;
+      case "kill-balancer":
+        return server.killBalancer(base);
+      case "cut-off":
+        return server.cutOffBalancer(base, server.sessionOf(server.attached.at(-1))?.instance ?? instance);
+      case "supersede":
+        return server.attached.at(-1)?.end(4409);
+      case "heal":
+        return this.heal();
+    }
+  }
+
+  heal(): void {
+    const { server } = this;
+    server.down.clear();
+    server.cutOff.clear();
+    server.lose = undefined;
+  }
+
+  heartbeat(): void {
+    for (const socket of this.server.attached) {
+      socket.deliver({ kind: "ping", nonce: 1, reconnect_window_ms: this.server.windowMs });
+    }
+  }
+
+  check(): void {
+    expect(this.server.attached.length, "sockets attached at once").toBeLessThanOrEqual(1);
+    for (const [id, times] of this.ends) {
+      expect(times, `ends of ${id}`).toBe(1);
+    }
+    for (const call of this.calls) {
+      expect(this.ends.has(call.id), `ended is told for ${call.id}`).toBe(call.state === "ended");
+    }
+  }
+
+  /** Everything works again; then nothing may hang. */
+  async recover(): Promise<void> {
+    this.heal();
+    for (const instance of this.server.instances) {
+      if (instance.state !== "up") {
+        this.server.kill(instance);
+        this.server.restart(instance);
+      }
+    }
+    this.media = true;
+    this.tab.rtc.flow();
+    await this.happen({ do: "time", ms: 60_000 });
+    this.check();
+  }
+}
+
+test("every call ends at most once, every promise settles, never two attached sockets", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anything, { minLength: 10, maxLength: 60 }),
+      fc.nat(),
+      fc.boolean(),
+      async (happenings, seed, redial) => {
+        const world = new World(seed, redial);
+        await world.happen({ do: "time", ms: 100 });
+        for (const happening of happenings) {
+          await world.happen(happening);
+        }
+        await world.recover();
+        expect(world.open, "promises that never settled").toBe(0);
+        expect(["signed-in", "signed-out", "superseded", "gave-up"]).toContain(world.tab.client.state);
+        for (const call of world.calls) {
+          call.hangUp();
+        }
+        await world.clock.advance(1_000);
+        expect(world.tab.client.calls).toEqual([]);
+        expect(world.tab.rtc.connections.every((connection) => connection.closed)).toBe(true);
+      },
+    ),
+    { numRuns: 300 },
+  );
+}, 120_000);
+
+test("no call ends while its instance and its media live", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(gentle, { minLength: 10, maxLength: 40 }), fc.nat(), async (happenings, seed) => {
+      const world = new World(seed, false);
+      await world.happen({ do: "time", ms: 100 });
+      for (const happening of happenings) {
+        await world.happen(happening);
+        expect(world.endedEarly).toEqual([]);
+      }
+      await world.recover();
+      expect(world.endedEarly).toEqual([]);
+      expect(world.tab.client.state).toBe("signed-in");
+    }),
+    { numRuns: 300 },
+  );
+}, 120_000);
