@@ -240,7 +240,7 @@ impl<R: Random> Instance<R> {
             return Ok(answer.clone());
         }
         self.admit(&user, &client_id, now)?;
-        self.replace_reserved(&client_id, now);
+        self.replace_reserved(&client_id);
         let answer = self.take_place(user, client_id, recovering, now);
         if let Some(key) = repeat {
             self.repeatable.keep(key, answer.clone(), now);
@@ -278,10 +278,10 @@ impl<R: Random> Instance<R> {
     }
 
     /// A tab that signs in again does not want the place that it never attached to.
-    fn replace_reserved(&mut self, client_id: &ClientId, now: Instant) {
+    fn replace_reserved(&mut self, client_id: &ClientId) {
         let keys = self.by_client.get(client_id).cloned().unwrap_or_default();
         for key in keys.into_iter().filter(|key| self.is_reserved(*key)).collect::<Vec<_>>() {
-            self.end(key, CloseCode::SessionGone, "signed in anew", now);
+            self.end(key, CloseCode::SessionGone, "signed in anew");
         }
     }
 
@@ -357,7 +357,7 @@ impl<R: Random> Instance<R> {
     pub fn sign_off(&mut self, id: &SessionId, token: &str, now: Instant) -> Result<(), Refusal> {
         self.notice_freeze(now);
         let key = self.authorised(id, token)?;
-        self.end(key, CloseCode::Normal, "signed off", now);
+        self.end(key, CloseCode::Normal, "signed off");
         Ok(())
     }
 
@@ -423,7 +423,7 @@ impl<R: Random> Instance<R> {
         let Some(session) = self.forget_unattached(socket) else { return };
         match self.authorised(&session, &token) {
             Ok(key) => {
-                self.supersede(key, now);
+                self.supersede(key);
                 let capsule = self.seal_capsule(key, now);
                 self.counts.attaches += 1;
                 self.with(key, |session, around| {
@@ -438,12 +438,12 @@ impl<R: Random> Instance<R> {
     }
 
     /// Exactly one session is attached per (user, client id): the newest.
-    fn supersede(&mut self, newest: Key, now: Instant) {
+    fn supersede(&mut self, newest: Key) {
         let client_id = &self.sessions[&newest].place().client_id;
         let others = self.by_client.get(client_id).cloned().unwrap_or_default();
         for key in others.into_iter().filter(|key| *key != newest) {
             self.counts.superseded += 1;
-            self.end(key, CloseCode::Superseded, "a newer session of this tab", now);
+            self.end(key, CloseCode::Superseded, "a newer session of this tab");
         }
     }
 
@@ -528,7 +528,8 @@ impl<R: Random> Instance<R> {
         for key in self.keys() {
             self.tell_draining(key, now);
         }
-        self.refresh_services();
+        // The event has said it; whoever attaches from now on reads it in the snapshot.
+        self.around.services = vec![self.calls_service()];
         for key in self.keys() {
             self.queue_if_idle(key, now);
         }
@@ -622,7 +623,8 @@ impl<R: Random> Instance<R> {
 
     fn close_everything(&mut self, now: Instant) {
         for key in self.keys() {
-            self.with(key, |session, _| session.close(CloseCode::Restart, "restarting", EndReason::Drained, now));
+            self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
+            self.end(key, CloseCode::Restart, "restarting");
         }
         while let Some((socket, _)) = self.unattached.pop_first() {
             self.attach_timers.set(socket, None);
@@ -647,16 +649,20 @@ impl<R: Random> Instance<R> {
 
     /// Looked at once a tick, so that an instance at its limit does not tell thousands of clients at every call.
     fn refresh_services(&mut self) {
-        let service = match self.refuses_calls() {
-            None => available(),
-            Some((_, reason)) => ServiceState { available: false, reason: Some(reason.to_owned()), ..available() },
-        };
+        let service = self.calls_service();
         if self.around.services.first() == Some(&service) {
             return;
         }
         self.around.services = vec![service.clone()];
         for key in self.keys() {
             self.with(key, |session, _| session.tell(Event::Service { service: service.clone() }));
+        }
+    }
+
+    fn calls_service(&self) -> ServiceState {
+        match self.refuses_calls() {
+            None => available(),
+            Some((_, reason)) => ServiceState { available: false, reason: Some(reason.to_owned()), ..available() },
         }
     }
 
@@ -701,8 +707,8 @@ impl<R: Random> Instance<R> {
         self.sessions.keys().copied().collect()
     }
 
-    fn end(&mut self, key: Key, code: CloseCode, reason: &'static str, now: Instant) {
-        self.with(key, |session, _| session.close(code, reason, EndReason::SessionEnded, now));
+    fn end(&mut self, key: Key, code: CloseCode, reason: &'static str) {
+        self.with(key, |session, _| session.close(code, reason));
     }
 
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Session, &Surroundings)) {

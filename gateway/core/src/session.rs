@@ -223,13 +223,13 @@ impl Session {
         }
     }
 
-    /// Ends it and its calls.
-    pub fn close(&mut self, code: CloseCode, reason: &'static str, end: EndReason, now: Instant) {
-        self.end_calls(end, now);
+    /// Ends it and its calls; the close code tells the client both.
+    pub fn close(&mut self, code: CloseCode, reason: &'static str) {
         if let Some(socket) = self.socket() {
             self.close_socket(socket, code, reason);
         }
         self.state = State::Closed;
+        self.commands.extend(self.calls.drain(..).map(|call| Command::ClosePeer(call.peer)));
     }
 
     /// Something came from the client.
@@ -462,8 +462,10 @@ impl Session {
     /// Acts on what is due.
     pub fn handle_timeout(&mut self, around: &Surroundings, now: Instant) {
         match &self.state {
-            State::Reserved { until } if *until <= now => self.lapse("never attached", now),
-            State::Detached { until } if *until <= now && !self.media_lives() => self.lapse("not back in time", now),
+            State::Reserved { until } if *until <= now => self.close(CloseCode::SessionGone, "never attached"),
+            State::Detached { until } if *until <= now && !self.media_lives() => {
+                self.close(CloseCode::SessionGone, "not back in time");
+            }
             State::Attached(line) if line.heard + SILENCE <= now => {
                 let socket = line.socket;
                 self.close_socket(socket, CloseCode::Timeout, "no answer to heartbeats");
@@ -472,10 +474,6 @@ impl Session {
             State::Attached(line) if line.next_ping <= now => self.ping(around, now),
             State::Reserved { .. } | State::Attached(_) | State::Detached { .. } | State::Closed => {}
         }
-    }
-
-    fn lapse(&mut self, reason: &'static str, now: Instant) {
-        self.close(CloseCode::SessionGone, reason, EndReason::SessionEnded, now);
     }
 
     fn ping(&mut self, around: &Surroundings, now: Instant) {
