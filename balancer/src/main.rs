@@ -20,10 +20,16 @@ use http::HeaderValue;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
+/// How often the probe thread is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 /// Wishes of operators that wait for the probe thread.
 const WISHES: usize = 16;
 
@@ -41,6 +47,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
     let admin_listener =
         listen::tcp("admin-listen", args.admin_listen, 1)?.pop().context("one listener was asked for")?;
+    let admin_address = admin_listener.local_addr()?;
     let listeners = listen::tcp("listen", args.listen, threads(args.threads))?;
     let tls = tls(args)?;
 
@@ -57,7 +64,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     };
     let probe_thread = probe::start(probes, shared.clone(), doubts, wished)?;
     let random_key = keys.is_random();
-    let admin = Admin { shared: shared.clone(), metrics: Arc::clone(&metrics), wishes, token, random_key, target: args.target };
+    let admin =
+        Admin { shared: shared.clone(), metrics: Arc::clone(&metrics), wishes, token, random_key, target: args.target };
     admin::start(admin_listener, admin)?;
 
     wait_until_settled(&shared);
@@ -68,11 +76,37 @@ fn run(args: &Args) -> anyhow::Result<()> {
         create_timeout: Duration::from_millis(args.create_timeout_ms.into()),
         trusted_proxies: args.trusted_proxy.clone(),
         allowed_origins: args.allowed_origin.clone(),
-        tls,
+        tls: tls.clone(),
     };
-    let _proxy = proxy::start(listeners, &shared, rules, args.max_connections_per_address)?;
-    tracing::info!(listen = %args.listen, admin = %args.admin_listen, "serving");
-    probe_thread.join().map_err(|_| anyhow::anyhow!("error: the probe thread ended"))
+    let proxy = proxy::start(listeners, &shared, rules, args.max_connections_per_address)?;
+    tracing::info!(listen = %proxy.address, admin = %admin_address, "serving");
+    serve(tls.as_deref(), &probe_thread)
+}
+
+/// Until SIGTERM or SIGINT. SIGHUP reads the certificate again.
+fn serve(tls: Option<&proxy::Tls>, probe_thread: &JoinHandle<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hup = signal(SignalKind::hangup())?;
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = hup.recv() => reload(tls),
+                _ = looks.tick() => anyhow::ensure!(!probe_thread.is_finished(), "error: the probe thread ended"),
+            }
+        }
+    })
+}
+
+fn reload(tls: Option<&proxy::Tls>) {
+    match tls.map(proxy::Tls::reload) {
+        Some(Ok(())) => tracing::info!("the certificate was read again"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate can't be read again, the old one stays"),
+        None => tracing::info!("there is no certificate to read again"),
+    }
 }
 
 fn cluster_keys(path: Option<&Path>) -> anyhow::Result<ClusterKeys> {

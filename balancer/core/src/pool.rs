@@ -240,7 +240,7 @@ impl Pool {
     pub fn handle_timeout(&mut self, now: Time) {
         let (due, _) = self.poll_timeout();
         if now.saturating_sub(due) > OVERSLEPT {
-            self.members.values_mut().for_each(|member| member.pardon(now));
+            self.pardon(now);
         }
         self.members.values_mut().for_each(|member| member.judge_lateness(now));
         self.judge_silence(now);
@@ -331,13 +331,23 @@ impl Pool {
         self.changed = true;
     }
 
+    /// What was missed until now proves nothing: everybody's silence starts anew.
+    fn pardon(&mut self, now: Time) {
+        self.members.values_mut().for_each(|member| member.pardon(now));
+    }
+
     fn judge_silence(&mut self, now: Time) {
         let quiet: Vec<_> = self
             .members
             .iter()
             .filter_map(|(endpoint, member)| Some((*endpoint, now.saturating_sub(member.last_heard()?))))
             .collect();
-        for endpoint in self.judge.judge(now, &quiet) {
+        let was_blind = self.judge.blind();
+        let fallen = self.judge.judge(now, &quiet);
+        if was_blind && !self.judge.blind() {
+            self.pardon(now);
+        }
+        for endpoint in fallen {
             self.lose(now, endpoint, Loss::Silent);
         }
         self.forget_unlisted();
@@ -387,7 +397,6 @@ impl Member {
         Some(current.traffic.last_heard().max(self.listening_since))
     }
 
-    /// The loop was late itself: what it missed proves nothing.
     fn pardon(&mut self, now: Time) {
         self.listening_since = now;
         self.checks.iter_mut().for_each(|check| check.asked = now);

@@ -16,6 +16,7 @@ pub struct SilenceJudge<K> {
     at_most: usize,
     /// Which instances went down by silence within the last [`WINDOW`], and when, unless they came back.
     fallen: Vec<(K, Time)>,
+    /// Set while blind: since when some are heard all the same, or the last judgement when nobody was.
     blind_since: Option<Time>,
 }
 
@@ -35,8 +36,9 @@ impl<K: Copy + Eq> SilenceJudge<K> {
     /// Which of the instances that are not down yet, given with the time since their last byte, go down now.
     ///
     /// Those that have been quiet for half the silence time count too: a fault on this side silences all at one moment, but
-    /// their last bytes came up to a check interval apart. While blind, if others are still heard, the longest silent go down
-    /// at the same slow pace: then the fault is not on this side.
+    /// their last bytes came up to a check interval apart. While blind, if others are heard all the time, the longest
+    /// silent go down at the same slow pace: then the fault is not on this side. In the moment when it sees again nobody goes down: answers
+    /// may be milliseconds apart, so the caller lets everyone's silence start anew.
     pub fn judge(&mut self, now: Time, quiet: &[(K, Duration)]) -> Vec<K> {
         let is_back = |fallen: &K| quiet.iter().any(|(key, _)| key == fallen);
         self.fallen.retain(|(key, then)| now.saturating_sub(*then) < WINDOW && !is_back(key));
@@ -44,13 +46,14 @@ impl<K: Copy + Eq> SilenceJudge<K> {
         let mut silent: Vec<_> = quiet.iter().filter(|(_, quiet)| *quiet >= self.silence).collect();
         let falling = quiet.iter().filter(|(_, quiet)| *quiet >= self.silence / 2).count();
         if silent.is_empty() || falling <= allowed {
-            self.blind_since = None;
+            let sees_again = self.blind_since.take().is_some();
+            silent.truncate(if sees_again { 0 } else { allowed });
         } else {
-            let blind_since = *self.blind_since.get_or_insert(now);
             let others_are_heard = falling < quiet.len();
-            let patient = now.saturating_sub(blind_since) >= WINDOW;
+            let since = self.blind_since.filter(|_| others_are_heard).unwrap_or(now);
+            self.blind_since = Some(since);
             silent.sort_by_key(|(_, quiet)| std::cmp::Reverse(*quiet));
-            silent.truncate(if others_are_heard && patient { allowed } else { 0 });
+            silent.truncate(if now.saturating_sub(since) >= WINDOW { allowed } else { 0 });
         }
         self.fallen.extend(silent.iter().map(|(key, _)| (*key, now)));
         silent.into_iter().map(|(key, _)| *key).collect()
@@ -87,7 +90,7 @@ mod tests {
         assert!(judge(&mut all, 1000, &[400, 310, 305]).is_empty(), "the others are about to be silent as well");
         assert!(all.blind());
         assert!(judge(&mut all, 60_000, &[59_400, 59_310, 59_305]).is_empty());
-        assert!(judge(&mut all, 60_100, &[0, 10, 20]).is_empty());
+        assert!(judge(&mut all, 60_100, &[0, 10, 59_505]).is_empty(), "the third answers a moment later");
         assert!(!all.blind());
     }
 
@@ -97,9 +100,9 @@ mod tests {
         assert!(judge(&mut two, 1000, &[400, 410, 0, 0]).is_empty());
         assert_eq!(judge(&mut two, 3000, &[2400, 2410, 0, 0]), [1]);
         assert!(judge(&mut two, 3100, &[2500, DOWN, 0, 0]).is_empty() && two.blind());
-        assert_eq!(judge(&mut two, 5100, &[4500, DOWN, 0, 0]), [0]);
-        assert!(judge(&mut two, 5200, &[DOWN, DOWN, 0, 0]).is_empty());
+        assert!(judge(&mut two, 5100, &[4500, DOWN, 0, 0]).is_empty(), "it sees again, and listens anew");
         assert!(!two.blind());
+        assert_eq!(judge(&mut two, 5500, &[400, DOWN, 0, 0]), [0]);
     }
 
     #[test]

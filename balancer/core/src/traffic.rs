@@ -32,7 +32,6 @@ impl Traffic {
     }
 
     /// To be called before a sign-in is sent; dropped when it was answered or given up.
-    #[must_use]
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         self.begun.fetch_add(1, Relaxed);
         Reservation(Arc::clone(self))

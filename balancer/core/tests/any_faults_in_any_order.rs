@@ -166,7 +166,7 @@ fn live(seed: u64) {
     let mut truth = Truth::new((seed % 3) as u32);
     for _ in 0..STEPS {
         truth.happen(&mut random);
-        let long = if random() % 20 == 0 { 80_000 } else { 3_000 };
+        let long = if random().is_multiple_of(20) { 80_000 } else { 3_000 };
         truth.world.run(ms(random() % long));
         truth.check(&mut random);
     }

@@ -83,3 +83,17 @@ fn the_only_instance_may_fall_silent_too() {
     world.run(ms(500));
     assert_eq!(world.state(0), State::Down(Loss::Silent));
 }
+
+#[test]
+fn answers_that_come_back_one_after_the_other_cut_nobody() {
+    let mut world = World::up(3);
+    world.gateways.values_mut().for_each(|gateway| gateway.reachable = false);
+    world.run(ms(5_000));
+    for index in 0..3 {
+        world.gateway(index).reachable = true;
+        world.run(ms(130));
+    }
+    world.run(ms(1_000));
+    assert_eq!(world.cuts, []);
+    assert!((0..3).all(|index| world.state(index) == State::Up));
+}

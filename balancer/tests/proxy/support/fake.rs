@@ -13,7 +13,11 @@ use std::{
     collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
     thread::JoinHandle,
 };
 use tokio::{
@@ -45,6 +49,7 @@ struct State {
     id: InstanceId,
     boot: BootId,
     mood: watch::Sender<Mood>,
+    draining: AtomicBool,
     sessions: Mutex<BTreeSet<String>>,
     received: Mutex<Vec<String>>,
     connections: Mutex<usize>,
@@ -80,6 +85,7 @@ impl Fake {
             id: InstanceId::parse(id).expect("an id"),
             boot: BootId::parse(boot).expect("an id"),
             mood: watch::Sender::new(Mood::Serving),
+            draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             received: Mutex::default(),
             connections: Mutex::default(),
@@ -113,6 +119,10 @@ impl Fake {
 
     pub(crate) fn mood(&self, mood: Mood) {
         self.state.mood.send_replace(mood);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.draining.load(SeqCst)
     }
 
     /// `METHOD path` of every public request, in order.
@@ -184,7 +194,7 @@ async fn handle(
     let mut mood = state.mood.subscribe();
     let mood = *mood.wait_for(|mood| *mood != Mood::Frozen).await.expect("the sender lives with the state");
     let mut response = if !is_public {
-        health(&state)
+        private(&state, &mut request).await
     } else {
         let line = format!("{} {}", request.method(), request.uri());
         let has_key = request.headers().contains_key("idempotency-key");
@@ -289,12 +299,22 @@ fn half() -> Response<Body> {
     Response::new(StreamBody::new(endless).boxed_unsync())
 }
 
+async fn private(state: &State, request: &mut Request<Incoming>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return health(state);
+    }
+    let Ok(body) = request.body_mut().collect().await else { return problem(ProblemType::BadRequest) };
+    let is_cancel = String::from_utf8_lossy(&body.to_bytes()).contains("\"cancel\":true");
+    state.draining.store(!is_cancel, SeqCst);
+    text(StatusCode::OK, "{}")
+}
+
 fn health(state: &State) -> Response<Body> {
     let sessions = state.sessions.lock().expect("not poisoned").len() as u32;
     let health = Health {
         instance_id: state.id.clone(),
         boot_id: state.boot.clone(),
-        state: InstanceState::Ready,
+        state: if state.draining.load(SeqCst) { InstanceState::Draining } else { InstanceState::Ready },
         capacity: 100,
         used: sessions,
         call_capacity: 100,
