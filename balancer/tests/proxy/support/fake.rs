@@ -121,6 +121,7 @@ impl Fake {
         self.state.mood.send_replace(mood);
     }
 
+    #[allow(dead_code, reason = "for the tests of the operator's side")]
     pub(crate) fn is_draining(&self) -> bool {
         self.state.draining.load(SeqCst)
     }
