@@ -19,7 +19,7 @@ import { ALIVE_MS } from "./liveness.ts";
 import type { CallOptions, Clock } from "./options.ts";
 import type { CallId, Direction, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
 import type { Settled } from "./requests.ts";
-import { type ServiceEdge, Services } from "./service.ts";
+import { type ServiceEdge, Services, tellEdges } from "./service.ts";
 
 /** What a call needs of its client. */
 export interface CallHost {
@@ -374,12 +374,12 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #tell(edges: ServiceEdge[]): void {
-    for (const { service, reason } of edges) {
-      if (reason === undefined) {
-        this.emit("serviceavailable", { service });
-      } else {
-        this.emit("serviceunavailable", { service, reason });
-      }
+    tellEdges(
+      edges,
+      (event) => this.emit("serviceavailable", event),
+      (event) => this.emit("serviceunavailable", event),
+    );
+    if (edges.length > 0) {
       this.emit("capabilitieschange", {});
     }
   }

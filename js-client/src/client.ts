@@ -25,7 +25,7 @@ import { type Command, Reconnect, type Session } from "./reconnect.ts";
 import { Requests, type Settled } from "./requests.ts";
 import { compare } from "./resync.ts";
 import { Sequence } from "./sequence.ts";
-import { type ServiceEdge, Services } from "./service.ts";
+import { type ServiceEdge, Services, tellEdges } from "./service.ts";
 import { Store } from "./store.ts";
 
 const GIVE_UP_MS = 300_000;
@@ -78,7 +78,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #reloaded: CallId[] = [];
   /** Calls judged dead with their instance, until the next one was told. */
   #dead: CallId[] = [];
-  #capabilities = "";
+  #refused: string | undefined = "not-signed-in";
 
   constructor(options: ClientOptions = {}) {
     super();
@@ -101,7 +101,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       }
     });
     this.#host = this.#makeHost();
-    this.#setServices("not-signed-in");
+    this.#serve("not-signed-in");
     this.#watchPage();
   }
 
@@ -155,7 +155,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#dead = [];
     this.microphone.close();
     this.#settleSignIn(SignInError.aborted());
-    this.#setServices("not-signed-in");
+    this.#serve("not-signed-in");
     this.#setState("signed-out");
     this.#drive();
     this.#refreshCapabilities();
@@ -369,7 +369,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#links.set(id, entry);
     entry.link = new Link(this.#options.WebSocket ?? WebSocket, url, {
       opened: () => {
-        const own = this.calls.filter((call) => call.sessionId === session.id && !call.orphaned);
+        const own = this.#ownCalls().filter((call) => call.sessionId === session.id);
         entry.link.send({
           kind: "attach",
           token: session.token,
@@ -458,7 +458,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   /** The instance's view of the session outranks ours. */
   #handleSnapshot(snapshot: Snapshot): CallsResynced {
     this.#sequence.reset(snapshot.epoch, snapshot.seq);
-    const own = this.calls.filter((call) => call.sessionId === this.#machine.session?.id && !call.orphaned);
+    const own = this.#ownCalls().filter((call) => call.sessionId === this.#machine.session?.id);
     const asked = own.filter((call) => this.#requests.has("start_call", call.id)).map((call) => call.id);
     const { ends, updates, summary } = compare(
       own.map((call) => call.id),
@@ -486,7 +486,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "attached":
         return this.#handleAttached(tell);
       case "instance-alive":
-        if (this.calls.some((call) => call.machine.stalled && !call.orphaned)) {
+        if (this.#ownCalls().some((call) => call.machine.stalled)) {
           this.#machine.replaceLink(this.#clock.now());
         }
         return;
@@ -500,7 +500,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #handleSignalingLost(kind: LossKind): void {
     this.#setState("reconnecting");
     this.emit("signalinglost", { reason: kind });
-    this.#tell([...this.#services.set("signaling", kind), ...this.#services.set("calls", kind)]);
+    this.#tell(this.#serve(kind));
     for (const call of this.calls) {
       if (call.sessionId !== undefined) {
         call.handleSignaling("signaling-lost");
@@ -509,7 +509,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #handleSessionLost(kind: LossKind, calls: "end" | "keep"): void {
-    const lost = this.calls.filter((call) => call.sessionId !== undefined && !call.orphaned);
+    const lost = this.#startedCalls();
     if (calls === "keep") {
       for (const call of lost) {
         call.orphaned = true;
@@ -549,13 +549,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
     if (!same) {
       this.#dead = [];
       this.#requests.handleGone();
-      const moved = this.calls.filter((call) => call.sessionId && call.sessionId !== session.id && !call.orphaned);
-      this.#endCalls(moved, "session-ended");
+      const left = this.#startedCalls().filter((call) => call.sessionId !== session.id);
+      this.#endCalls(left, "session-ended");
     }
     const summary = snapshot && this.#handleSnapshot(snapshot);
     this.#endReloaded(snapshot);
     this.#sendRequests(true);
-    this.#tell([...this.#services.set("signaling", undefined), ...this.#services.set("calls", undefined)]);
+    this.#tell(this.#serve(undefined));
     for (const call of this.calls) {
       call.handleSignaling(undefined);
     }
@@ -578,10 +578,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
       this.emit("callsresynced", summary);
     }
     this.#settleSignIn(info(session));
-    for (const call of this.calls) {
-      if (!call.orphaned) {
-        call.handleInstanceAlive();
-      }
+    for (const call of this.#ownCalls()) {
+      call.handleInstanceAlive();
     }
   }
 
@@ -599,28 +597,19 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #handleStopped(error: SignInError): void {
     const { reason } = error;
-    const superseded = reason === "superseded";
-    if (superseded || reason === "unauthorized") {
-      const kind = superseded ? "session-superseded" : "unauthorized";
+    const state = reason === "superseded" || reason === "unauthorized" ? reason : "gave-up";
+    if (state !== "gave-up") {
       this.#store.forget();
-      this.#tell([...this.#services.set("signaling", kind), ...this.#services.set("calls", kind)]);
-      this.#endCalls(
-        this.calls.filter((call) => !call.orphaned),
-        "session-ended",
-      );
-      this.#setState(superseded ? "superseded" : "unauthorized");
-    } else {
-      this.#setState("gave-up");
+      this.#tell(this.#serve(state === "superseded" ? "session-superseded" : state));
+      this.#endCalls(this.#ownCalls(), "session-ended");
     }
+    this.#setState(state);
     this.#requests.handleGone();
     this.#settleSignIn(error);
-    if (superseded) {
-      this.emit("superseded", {});
-    } else if (reason === "unauthorized") {
-      this.emit("unauthorized", { error });
-    } else {
-      this.emit("gaveup", { error });
+    if (state === "superseded") {
+      return this.emit(state, {});
     }
+    this.emit(state === "gave-up" ? "gaveup" : state, { error });
   }
 
   // Media.
@@ -628,21 +617,17 @@ export class GatewayClient extends Emitter<ClientEvents> {
   /** Looks at the packets of every call until the machine has its answer. */
   async #weigh(): Promise<void> {
     this.#cancelWeigh();
-    await Promise.all(this.#weighed().map((call) => call.look()));
+    await Promise.all(this.#startedCalls().map((call) => call.look()));
     this.#reportMedia();
     if (this.#machine.weighing) {
       this.#cancelWeigh = this.#clock.after(WEIGH_PAUSE_MS, () => void this.#weigh());
     }
   }
 
-  #weighed(): Call[] {
-    return this.calls.filter((call) => !call.orphaned && call.sessionId !== undefined);
-  }
-
   #reportMedia(): void {
     if (this.#machine.weighing) {
       const now = this.#clock.now();
-      const ages = this.#weighed().map((call) => call.machine.packetAge(now) ?? Number.POSITIVE_INFINITY);
+      const ages = this.#startedCalls().map((call) => call.machine.packetAge(now) ?? Number.POSITIVE_INFINITY);
       this.#machine.handleMedia(ages.length > 0 ? Math.min(...ages) : undefined, now);
       this.#drive();
     }
@@ -654,7 +639,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     }
     this.#host.hangUp(call);
     call.end("media-lost");
-    if (!this.calls.some((other) => !other.orphaned && other.media === "flowing")) {
+    if (!this.#ownCalls().some((other) => other.media === "flowing")) {
       this.#machine.handleMediaLost(this.#clock.now());
       this.#tell(this.#services.set("calls", this.#machine.avoiding ? "media-lost" : undefined));
       this.#drive();
@@ -669,32 +654,39 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #refreshBusy(): void {
-    this.#machine.busy = this.calls.some((call) => !call.orphaned);
+    this.#machine.busy = this.#ownCalls().length > 0;
+  }
+
+  /** Those of them that an instance was asked for. */
+  #startedCalls(): Call[] {
+    return this.#ownCalls().filter((call) => call.sessionId !== undefined);
   }
 
   // What the application sees.
 
-  #setServices(reason: string): void {
-    this.#services.set("signaling", reason);
-    this.#services.set("calls", reason);
-    this.#capabilities = reason;
+  /** What signalling carries is unavailable for this reason, or works again as far as the client knows. */
+  #serve(reason: string | undefined): ServiceEdge[] {
+    return [...this.#services.set("signaling", reason), ...this.#services.set("calls", reason)];
+  }
+
+  /** Calls of the session in use, as against those kept after it was left. */
+  #ownCalls(): Call[] {
+    return this.calls.filter((call) => !call.orphaned);
   }
 
   #tell(edges: ServiceEdge[]): void {
-    for (const { service, reason } of edges) {
-      if (reason === undefined) {
-        this.emit("serviceavailable", { service });
-      } else {
-        this.emit("serviceunavailable", { service, reason });
-      }
-    }
+    tellEdges(
+      edges,
+      (event) => this.emit("serviceavailable", event),
+      (event) => this.emit("serviceunavailable", event),
+    );
     this.#refreshCapabilities();
   }
 
   #refreshCapabilities(): void {
-    const now = this.#services.reason("calls") ?? "";
-    if (now !== this.#capabilities) {
-      this.#capabilities = now;
+    const reason = this.#services.reason("calls");
+    if (reason !== this.#refused) {
+      this.#refused = reason;
       this.emit("capabilitieschange", {});
     }
   }

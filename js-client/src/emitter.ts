@@ -34,18 +34,6 @@ export class Emitter<Events extends object> {
     return off;
   }
 
-  /** The next `event`; rejects when `signal` aborts first. */
-  next<K extends keyof Events>(event: K, signal?: AbortSignal): Promise<Events[K]> {
-    return new Promise((resolve, reject) => {
-      const abort = () => reject(signal?.reason);
-      if (signal?.aborted) {
-        return abort();
-      }
-      signal?.addEventListener("abort", abort, { once: true });
-      this.on(event, resolve, { once: true, ...(signal && { signal }) });
-    });
-  }
-
   protected emit<K extends keyof Events>(event: K, payload: Events[K]): void {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {

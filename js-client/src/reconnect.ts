@@ -113,10 +113,12 @@ const PRESERVE_MS = 5_000;
 const PRESERVE_PAUSE_MS = 250;
 /** Retries spread over this time until the service has told its own. */
 const DEFAULT_WINDOW_MS = 500;
-/** A move that failed this often waits for the instance to ask again. */
+/** A move that failed this often waits for the instance to ask again; one away from dead media is not given up. */
 const MOVE_TRIES = 5;
 /** A move's sign-in and attach have this long per step. */
 const MOVE_STEP_MS = 5_000;
+/** A loss sooner than this after an attach continues the retries before it, so that nothing loops fast. */
+const STABLE_MS = 1_000;
 /** Missed heartbeats that mean loss. */
 const HEARTBEATS = 3;
 
@@ -141,6 +143,7 @@ export class Reconnect {
   #preserveUntil: number | undefined;
   #windowMs = DEFAULT_WINDOW_MS;
   #attempt = 0;
+  #attachedAt = 0;
   #failingSince: number | undefined;
   #tried = 0;
   #key = 0;
@@ -217,6 +220,7 @@ export class Reconnect {
       return;
     }
     this.#resetTries();
+    this.#attempt = 0;
     if (!kept) {
       return this.#signIn();
     }
@@ -364,7 +368,6 @@ export class Reconnect {
     switch (judgeProbe(answer, this.#session.bootId)) {
       case "alive":
         this.#cursor = this.#urls.indexOf(phase.url);
-        this.#preserveUntil = undefined;
         return this.#open(phase.url, now);
       case "gone":
         return this.#gone("instance-lost", now);
@@ -384,7 +387,7 @@ export class Reconnect {
       return this.#gone("instance-silent", now);
     }
     if (this.#phase.at === "weighing" && ageMs !== undefined && ageMs <= FRESH_MS) {
-      this.#preserveUntil = now + PRESERVE_MS;
+      this.#preserveUntil ??= now + PRESERVE_MS;
       this.#cursor++;
       this.#phase = { at: "waiting", until: now + this.#jitter(), next: "probe" };
     }
@@ -494,6 +497,7 @@ export class Reconnect {
     this.#wasAttached = true;
     this.#proof = undefined;
     this.#phase = { at: "attached", link, heardBy: now + HEARTBEATS * told.heartbeatMs };
+    this.#attachedAt = now;
     this.#resetTries();
     const gapMs = this.#loss ? now - this.#loss.since : 0;
     this.#loss = undefined;
@@ -501,7 +505,6 @@ export class Reconnect {
   }
 
   #resetTries(): void {
-    this.#attempt = 0;
     this.#failingSince = undefined;
     this.#tried = 0;
     this.#floorMs = 0;
@@ -515,6 +518,7 @@ export class Reconnect {
       this.#loss.kind = kind;
     } else {
       this.#loss = { kind, since: now };
+      this.#attempt = now - this.#attachedAt < STABLE_MS ? this.#attempt : 0;
       this.#commands.push({ tell: "signaling-lost", kind });
     }
     switch (kind) {
@@ -643,7 +647,7 @@ export class Reconnect {
   #moveFailed(now: number): void {
     const move = this.#move;
     this.#dropMove();
-    if (move && move.tries < MOVE_TRIES) {
+    if (move && (move.avoid || move.tries < MOVE_TRIES)) {
       const { ticket, avoid, kind } = move;
       const tries = move.tries + 1;
       this.#move = { ticket, avoid, kind, tries, until: now + retryDelay(tries, this.#windowMs, 0, this.#random) };

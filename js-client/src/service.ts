@@ -1,6 +1,7 @@
 /**
  * Which services work, told on edges only and in order. Pure.
  */
+import type { ServiceAvailable, ServiceUnavailable } from "./events.ts";
 import type { ServiceState } from "./protocol.gen.ts";
 
 /** One edge. `reason` is there when the service went away. */
@@ -9,7 +10,22 @@ export interface ServiceEdge {
   reason: string | undefined;
 }
 
-/** See the file's head. A service that was never mentioned counts as available, except while `hold` names a reason for all. */
+/** Tells the edges, in order. */
+export function tellEdges(
+  edges: ServiceEdge[],
+  available: (event: ServiceAvailable) => void,
+  unavailable: (event: ServiceUnavailable) => void,
+): void {
+  for (const { service, reason } of edges) {
+    if (reason === undefined) {
+      available({ service });
+    } else {
+      unavailable({ service, reason });
+    }
+  }
+}
+
+/** See the file's head. A service that was never mentioned counts as available. */
 export class Services {
   readonly #told = new Map<string, string | undefined>();
   readonly #own = new Map<string, string | undefined>();
