@@ -75,10 +75,17 @@ describe("an instance is lost", () => {
     expect(story.notice?.text).toBe("Instance gw-2 was lost. You are signed in on gw-3 after 61 ms.");
   });
 
-  test("a second loss is told on its own", () => {
+  test("a loss long after is told on its own", () => {
+    const first = told(...signedIn("gw-2"), ...inCall, ...lost, ended("instance-lost"), ...signedIn("gw-3", 61));
+    const story = [...lost, ...signedIn("gw-1", 70)].reduce((now, event) => tell(now, event, T0 + 60_000), first);
+    expect(story.notice?.text).toBe("Instance gw-3 was lost. You are signed in on gw-1 after 70 ms.");
+  });
+
+  test("two instances lost one after the other: the ended call is told on and can be called again", () => {
     const first = [...signedIn("gw-2"), ...inCall, ...lost, ended("instance-lost"), ...signedIn("gw-3", 61)];
     const story = told(...first, ...lost, ...signedIn("gw-1", 70));
-    expect(story.notice?.text).toBe("Instance gw-3 was lost. You are signed in on gw-1 after 70 ms.");
+    expect(story.notice?.text).toBe("Instance gw-3 was lost. Your call ended. You are signed in on gw-1 after 70 ms.");
+    expect(story.notice?.actions).toContain("redial");
   });
 
   test("closing the notice ends the matter", () => {

@@ -66,6 +66,8 @@ export interface CallStory {
 
 /** What was lost, from the first sign of it until its notice is closed. The library tells the parts in any order. */
 interface Loss {
+  /** When its first sign came. */
+  at: number;
   reason: LossKind;
   instance: string | undefined;
   /** How the call ended that was lost with it. */
@@ -159,7 +161,7 @@ export function tell(story: Story, told: Told, at: number): Story {
       signedOut(next, say);
       break;
     case "signalinglost":
-      lose(next, told.detail.reason, say);
+      lose(next, told.detail.reason, at, say);
       break;
     case "signalingback":
       signalingBack(next, told.detail, say);
@@ -191,7 +193,7 @@ export function tell(story: Story, told: Told, at: number): Story {
       }
       break;
     case "ended":
-      callEnded(next, told.detail, say);
+      callEnded(next, told.detail, at, say);
       break;
     case "redialed":
       say("plain", `Calling ${words.targetName(told.detail.call.target)} again.`);
@@ -306,12 +308,17 @@ function signedOut(next: Story, say: Say): void {
 /** Losses that have an event, and a line, of their own. */
 const TOLD_APART = new Set<LossKind>(["session-superseded", "unauthorized"]);
 
+/** Instances that die one after the other within this time are one story: the call that ended at its start is told on. */
+const ONE_STORY_MS = 30_000;
+
 /** The first sign of a loss. */
-function lose(next: Story, reason: LossKind, say: Say): void {
+function lose(next: Story, reason: LossKind, at: number, say: Say): void {
   if (!TOLD_APART.has(reason)) {
     say("warn", words.lost(reason, next.instance));
   }
-  next.loss = { instance: next.instance, call: undefined, outcome: undefined, ...underway(next), reason };
+  const { instance, loss } = next;
+  const call = loss && !next.call && at - loss.at < ONE_STORY_MS ? loss.call : undefined;
+  next.loss = { at, instance, call, outcome: undefined, ...underway(next), reason };
   tellLoss(next);
 }
 
@@ -439,7 +446,7 @@ function dialing(next: Story, told: { target: string; video: boolean }, say: Say
 const MEDIA_ERRORS = 300;
 const OF_THE_LOSS = new Set(["instance-lost", "media-lost"]);
 
-function callEnded(next: Story, end: CallEnded, say: Say): void {
+function callEnded(next: Story, end: CallEnded, at: number, say: Say): void {
   const text = words.ended(end);
   const video = next.call?.video ?? false;
   next.call = undefined;
@@ -451,6 +458,7 @@ function callEnded(next: Story, end: CallEnded, say: Say): void {
   } else if (OF_THE_LOSS.has(end.reason)) {
     const reason = end.reason === "media-lost" ? "media-lost" : "instance-lost";
     next.loss = {
+      at,
       instance: next.instance,
       outcome: undefined,
       ...(next.loss ?? { reason }),
@@ -476,9 +484,11 @@ function mediaNotice(error: HoldfastError, video: boolean): Notice {
   };
 }
 
+const EXPLAINED = new Set(["draining", "instance-draining"]);
+
 /** Told only when nothing else explains it: an instance that can't take calls, neither a loss nor a drain. */
 function callsAway(next: Story, reason: string, say: Say): void {
-  if (next.state === "signed-in" && !underway(next) && reason !== "draining") {
+  if (next.state === "signed-in" && !underway(next) && !EXPLAINED.has(reason)) {
     say("warn", "Calls are not possible at the moment.");
     next.callsAway = true;
   }

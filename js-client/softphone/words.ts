@@ -61,6 +61,7 @@ const REFUSED: Record<string, string> = {
   "too-many-calls": "You are in as many calls as you may be.",
   "service-unavailable": "Calls are not possible at the moment.",
   draining: "This instance takes no new calls. Try again in a moment.",
+  "instance-draining": "This instance takes no new calls. You move to another one when this call ends.",
   "not-signed-in": "You are not signed in yet.",
   "signaling-lost": "The connection is being restored. Try again in a moment.",
   unknown: "The instance was lost before it answered.",
