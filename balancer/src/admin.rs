@@ -263,7 +263,7 @@ impl Heard {
             },
             capacity: Some(report.capacity),
             used: Some(report.used),
-            reserved: Some(instance.taken() - report.used.min(instance.taken())),
+            reserved: Some(instance.taken() - report.used),
             sessions: Some(report.sessions),
             call_capacity: Some(report.call_capacity),
             calls: Some(report.calls),

@@ -89,6 +89,10 @@ async fn run(probes: Probes, shared: Shared, mut doubts: mpsc::Receiver<Endpoint
                 None => return,
             },
         }
+        // What came together is judged together: one snapshot instead of one per instance.
+        while let Ok((endpoint, number, answer)) = answers.try_recv() {
+            probe.handle_answer(endpoint, number, answer);
+        }
         probe.carry_out();
     }
 }
@@ -140,7 +144,7 @@ impl Probe {
 
     fn handle_wish(&mut self, wish: Wish) {
         let outcome = self.pool.handle_admin(self.now(), &wish.instance, wish.state);
-        tracing::info!(instance = %wish.instance, state = ?wish.state, known = outcome.is_ok(), "an operator asks for a state");
+        tracing::info!(instance = ?wish.instance, state = wish.state.label(), ok = outcome.is_ok(), "asked for by an operator");
         // Whoever asked may have gone.
         let _ = wish.reply.send(outcome);
     }

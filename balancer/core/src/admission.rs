@@ -109,7 +109,7 @@ impl Admission {
         let pin = pin.filter(|pin| self.sign_ins.allows(now, pin.id));
         let returning = pin.is_some_and(|pin| self.recoveries.iter_mut().any(|each| each.returns(pin)));
         let member = pin.is_some_and(|pin| pin.member);
-        if !member && snapshot.newcomers == Some(0) {
+        if !member && snapshot.newcomers_left() == Some(0) {
             return Entry::Later { retry_after: retry_after(random), why: Refusal::SpareProtected };
         }
         match self.turn(now, returning, setup_rate(snapshot)) {

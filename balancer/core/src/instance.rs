@@ -140,6 +140,18 @@ pub enum AdminState {
     Maintenance,
 }
 
+impl AdminState {
+    /// The word in `/instances` and in logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
 /// The part of an instance's health report that the balancer decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -79,8 +79,8 @@ pub struct Shares {
 /// Sessions and calls sized apart.
 #[must_use]
 pub fn plan(shares: &[Shares], wanted: Wanted) -> Plan {
-    let sessions = size(shares.iter().map(|each| each.sessions), wanted, "users");
-    let calls = size(shares.iter().map(|each| each.calls), wanted, "calls");
+    let sessions = size(shares.iter().map(|each| each.sessions), wanted, "user");
+    let calls = size(shares.iter().map(|each| each.calls), wanted, "call");
     let tighter = if calls.survivable < sessions.survivable { &calls } else { &sessions }.clone();
     Plan { spare_wanted: wanted.spare, tighter, sessions, calls }
 }
@@ -159,14 +159,15 @@ fn size(shares: impl Iterator<Item = Share> + Clone, wanted: Wanted, what: &str)
 }
 
 fn sentence(instances: usize, survivable: Option<usize>, left_out: u64, what: &str) -> String {
+    let out = if left_out == 1 { format!("1 {what}") } else { format!("{left_out} {what}s") };
     match (instances, survivable) {
         (0, _) if left_out == 0 => "no instance is up".to_owned(),
-        (0, _) => format!("no instance is up; {left_out} {what} are left out"),
-        (_, None) => format!("{left_out} {what} are beyond what the instances may hold; none may die"),
+        (0, _) => format!("no instance is up; {out} left out"),
+        (_, None) => format!("{out} beyond what the instances may hold; none may die"),
         (1, Some(_)) if left_out == 0 => "the only instance; none may die".to_owned(),
-        (_, Some(0)) => format!("none may die; the first leaves {left_out} {what} out"),
+        (_, Some(0)) => format!("none may die; the first leaves {out} out"),
         (_, Some(dead)) if left_out == 0 => format!("{dead} more may die; the {} is the last", ordinal(dead + 1)),
-        (_, Some(dead)) => format!("{dead} more may die; a {} leaves {left_out} {what} out", ordinal(dead + 1)),
+        (_, Some(dead)) => format!("{dead} more may die; a {} leaves {out} out", ordinal(dead + 1)),
     }
 }
 
@@ -196,7 +197,7 @@ mod tests {
     }
 
     fn sized(shares: &[Share]) -> Sizing {
-        size(shares.iter().copied(), Wanted::default(), "users")
+        size(shares.iter().copied(), Wanted::default(), "user")
     }
 
     #[test]
@@ -215,15 +216,15 @@ mod tests {
         assert_eq!(full.sentence, "none may die; the first leaves 100 users out");
         let over = sized(&[up(100, 100), up(100, 100), leaving(7)]);
         assert_eq!((over.survivable, over.required, over.left_out), (0, 3, 7));
-        assert_eq!(over.sentence, "7 users are beyond what the instances may hold; none may die");
+        assert_eq!(over.sentence, "7 users beyond what the instances may hold; none may die");
     }
 
     #[test]
     fn the_edges_have_sentences_too() {
         assert_eq!(sized(&[]).sentence, "no instance is up");
-        assert_eq!(sized(&[leaving(5)]).sentence, "no instance is up; 5 users are left out");
+        assert_eq!(sized(&[leaving(5)]).sentence, "no instance is up; 5 users left out");
         assert_eq!(sized(&[up(100, 0)]).sentence, "the only instance; none may die");
-        assert_eq!(sized(&[up(100, 5)]).sentence, "none may die; the first leaves 5 users out");
+        assert_eq!(sized(&[up(100, 1)]).sentence, "none may die; the first leaves 1 user out");
         assert_eq!(sized(&[up(100, 0), up(100, 0)]).sentence, "1 more may die; the second is the last");
         assert_eq!([11, 21, 22, 112].map(ordinal), ["11th", "21st", "22nd", "112th"]);
     }
@@ -238,8 +239,8 @@ mod tests {
     fn a_target_below_one_keeps_room() {
         let shares = [up(100, 70), up(100, 0)];
         let wanted = |target| Wanted { spare: 1, target };
-        assert_eq!(size(shares.iter().copied(), wanted(0.7), "users").survivable, 1);
-        assert_eq!(size(shares.iter().copied(), wanted(0.69), "users").survivable, 0);
+        assert_eq!(size(shares.iter().copied(), wanted(0.7), "user").survivable, 1);
+        assert_eq!(size(shares.iter().copied(), wanted(0.69), "user").survivable, 0);
     }
 
     #[test]
@@ -275,7 +276,7 @@ mod tests {
             };
             let all_fit = |deaths| (0..1_u32 << shares.len()).filter(|dead| dead.count_ones() == deaths).all(fits);
             let expected = (0..shares.len() as u32).rev().find(|deaths| all_fit(*deaths)).unwrap_or(0);
-            prop_assert_eq!(size(shares.iter().copied(), wanted, "users").survivable, expected);
+            prop_assert_eq!(size(shares.iter().copied(), wanted, "user").survivable, expected);
         }
 
         #[test]

@@ -96,13 +96,13 @@ impl Instance {
         self.state.alive()
     }
 
-    /// Up, ready and wanted.
-    fn could_bear(&self) -> bool {
-        self.state == State::Up && self.admin_state == AdminState::None && self.report.stage == Stage::Ready
+    /// Ready and wanted, whatever its health.
+    fn is_open(&self) -> bool {
+        self.admin_state == AdminState::None && self.report.stage == Stage::Ready
     }
 
     fn shares(&self) -> Shares {
-        let (bears, report) = (self.placeable, &self.report);
+        let (bears, report) = (self.placeable && self.state == State::Up, &self.report);
         Shares {
             sessions: Share { bears, capacity: report.capacity, used: report.used },
             calls: Share { bears, capacity: report.call_capacity, used: report.calls },
@@ -133,7 +133,7 @@ impl Snapshot {
     #[must_use]
     pub fn compose(mut instances: Vec<Instance>, unseen: Vec<Unseen>, rules: Rules) -> Self {
         flag(&mut instances);
-        place(&mut instances, rules.wanted);
+        place(&mut instances, rules);
         let shares = shares(&instances);
         instances.sort_by(|a, b| (&a.run, a.endpoint).cmp(&(&b.run, b.endpoint)));
         Self {
@@ -163,10 +163,17 @@ impl Snapshot {
         self.instances[start..].iter().take_while(move |each| each.run.instance.as_str() == instance)
     }
 
-    /// The instance that is this run, dead or alive.
+    /// The instance that is this run, dead or alive; alive, if it is known at two addresses.
     #[must_use]
     pub fn run(&self, instance: &str, boot: &str) -> Option<&Arc<Instance>> {
-        self.with_id(instance).find(|each| each.run.boot.as_str() == boot)
+        self.with_id(instance).filter(|each| each.run.boot.as_str() == boot).max_by_key(|each| each.alive())
+    }
+
+    /// New users that may still enter: [`Snapshot::newcomers`], less the sign-ins that no report shows yet.
+    #[must_use]
+    pub fn newcomers_left(&self) -> Option<u32> {
+        let reserved = self.instances.iter().map(|each| each.taken() - each.report.used).sum();
+        self.newcomers.map(|newcomers| newcomers.saturating_sub(reserved))
     }
 
     /// True if something is expected at this endpoint.
@@ -192,15 +199,21 @@ fn flag(instances: &mut [Instance]) {
     }
 }
 
-/// Flagged instances get new sessions only if the others could not lose M of them.
-fn place(instances: &mut [Instance], wanted: Wanted) {
-    for each in instances.iter_mut() {
-        each.placeable = each.could_bear() && each.flag.is_none();
+/// Who gets new sessions: those that are up. Flagged ones only if the others could not lose M of them; suspect ones only if
+/// nothing is up, for late is better than never.
+fn place(instances: &mut [Instance], rules: Rules) {
+    let mut open_to = |may: &dyn Fn(&Instance) -> bool| {
+        instances.iter_mut().for_each(|each| each.placeable = each.is_open() && may(each));
+        (shares(instances), instances.iter().any(|each| each.placeable))
+    };
+    let is_up = |each: &Instance| each.state == State::Up;
+    let (shares, _) = open_to(&|each| is_up(each) && each.flag.is_none());
+    if sizing::plan(&shares, rules.wanted).sessions.survivable >= rules.wanted.spare {
+        return;
     }
-    if sizing::plan(&shares(instances), wanted).sessions.survivable < wanted.spare {
-        for each in instances.iter_mut() {
-            each.placeable = each.could_bear();
-        }
+    let (_, any_is_up) = open_to(&is_up);
+    if !any_is_up && !rules.blind {
+        open_to(&|each| each.state == State::Suspect);
     }
 }
 

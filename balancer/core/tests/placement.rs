@@ -6,6 +6,8 @@ use balancer_core::{
     AdminState, Reservation, Run, Snapshot, State,
     pick::{Avoid, pick, reserved},
     route::{Reason, Tried},
+    sizing::Wanted,
+    snapshot::Rules,
 };
 use std::collections::BTreeMap;
 use world::{compose, instance, instances, ms, seeded};
@@ -52,7 +54,7 @@ fn a_returned_empty_instance_is_not_flooded() {
 }
 
 #[test]
-fn full_load_is_exactly_n_times_c() {
+fn every_place_is_found_and_none_is_invented() {
     let snapshot = compose(instances(4));
     let (placed, _under_way) = place(&snapshot, 1_000, 7);
     assert!(placed.values().all(|places| *places >= 100), "all places are found: {placed:?}");
@@ -82,6 +84,16 @@ fn only_instances_that_are_up_and_wanted_get_new_sessions() {
         let found = pick(&snapshot, &Avoid::default(), &mut seeded(seed)).expect("gw-5 is free");
         assert_eq!(found.run.instance.as_str(), "gw-5");
     }
+}
+
+#[test]
+fn late_is_better_than_never_unless_the_balancer_is_blind() {
+    let suspects = || (0..2).map(|index| instance(index, |each, _| each.state = State::Suspect)).collect();
+    assert!(pick(&compose(suspects()), &Avoid::default(), &mut seeded(1)).is_some());
+    let rules = Rules { wanted: Wanted::default(), protect_spare: false, blind: true, settled: true };
+    let blind = Snapshot::compose(suspects(), Vec::new(), rules);
+    assert!(pick(&blind, &Avoid::default(), &mut seeded(1)).is_none());
+    assert_eq!(compose(suspects()).plan.tighter.instances, 0, "the plan counts on none of them");
 }
 
 #[test]

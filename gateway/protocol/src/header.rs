@@ -4,7 +4,7 @@
 pub const INSTANCE: &str = "holdfast-instance";
 /// On every answer: the boot id of the instance that gave it.
 pub const BOOT: &str = "holdfast-boot";
-/// On every answer through a balancer: `kept`, `new`, or `moved; reason=<gone|silent|restarted|full|draining|avoided|unknown>`.
+/// On every answer through a balancer: `kept`, `new`, or `moved; reason=<gone|silent|restarted|full|draining|avoided|suspect|unknown>`.
 pub const PIN: &str = "holdfast-pin";
 /// On a sign-in: `<instance>.<boot>`, an instance whose media did not reach the client; not to be chosen while another is free.
 pub const AVOID: &str = "holdfast-avoid";
