@@ -258,7 +258,7 @@ export class Call extends Emitter<CallEvents> {
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);
       this.machine.handleAnswer(this.#host.clock.now());
-      this.#lookAgain(0);
+      this.#lookAgain();
     }
   }
 
@@ -269,12 +269,12 @@ export class Call extends Emitter<CallEvents> {
     this.hangUp();
   }
 
-  /** Packets may be called missing at `ALIVE_MS`: looks shortly after that, not much before. */
-  #lookAgain(age = 0): void {
+  /** Looks often for the first packet; later so that one look comes shortly after packets may be called missing. */
+  #lookAgain(age?: number): void {
     this.#cancelLook();
     if (this.state !== "ended") {
-      const pause = Math.min(LOOK_MS.max, Math.max(LOOK_MS.min, ALIVE_MS + 10 - age));
-      const wait = age > ALIVE_MS ? LOOK_MS.max : pause;
+      const left = age === undefined ? 0 : ALIVE_MS + 10 - age;
+      const wait = left < 0 ? LOOK_MS.max : Math.min(LOOK_MS.max, Math.max(LOOK_MS.min, left));
       this.#cancelLook = this.#host.clock.after(wait, () => void this.look());
     }
   }

@@ -553,6 +553,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       this.#endCalls(left, "session-ended");
     }
     const summary = snapshot && this.#handleSnapshot(snapshot);
+    summary?.ended.push(...this.#reloaded);
     this.#endReloaded(snapshot);
     this.#sendRequests(true);
     this.#tell(this.#serve(undefined));
