@@ -1,7 +1,7 @@
 //! `loadtest`: see `loadtest --help`.
 
 use holdfast_config::Stop;
-use loadtest::{exit, run};
+use loadtest::{bench_media, exit, run};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -12,6 +12,9 @@ Usage: loadtest <COMMAND> [FLAGS]
 
 Commands:
   run          virtual users with real media against running balancers
+  loss         starts a cluster, kills instances under load, checks that everyone is signed in again
+  fault        starts a cluster, freezes instances and kills balancers under load
+  bench media  what an echoed packet, a peer and a connect cost the gateway
 
 Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input.
 ";
@@ -25,6 +28,9 @@ fn main() -> ExitCode {
     let rest = std::iter::once(program).chain(args.into_iter().skip(words));
     exit::code(match command.as_str() {
         "run" => run::main(rest),
+        "loss" => loss::main(rest),
+        "fault" => fault::main(rest),
+        "bench media" => bench_media::main(rest),
         "--help" | "-h" | "help" => Err(Stop::Print(USAGE.to_owned()).into()),
         "--version" | "-V" => Err(Stop::Print(format!("loadtest {}\n", env!("CARGO_PKG_VERSION"))).into()),
         other => Err(Stop::Refuse(format!("error: command `{other}`: see loadtest --help for those allowed")).into()),

@@ -152,6 +152,22 @@ struct Keys {
     unprotect: Context,
 }
 
+/// The fixed key of peers without a handshake.
+#[derive(Debug, Default)]
+pub struct FloorKeys {
+    key: [u8; 16],
+    salt: [u8; 12],
+}
+
+impl FloorKeys {
+    /// A context of this key; `None` when the crypto provider lacks GCM.
+    #[must_use]
+    pub fn context(&self, identity: &PeerIdentity) -> Option<Context> {
+        let (profile, crypto) = (ProtectionProfile::AeadAes128Gcm, identity.provider.crypto());
+        Context::new(&self.key, &self.salt, profile, None, None, crypto).ok()
+    }
+}
+
 /// ICE credentials of one generation, ours and the gateway's.
 #[derive(Debug, Clone, Default)]
 struct Credentials {
@@ -233,6 +249,27 @@ impl Peer {
             next_report: now,
             transmits: VecDeque::new(),
         }
+    }
+
+    /// A peer that needs no handshake: both directions use the same GCM key, so that a plain echo of its bytes is as
+    /// good an answer as one that decrypts and encrypts them. For measuring floors; it sends no STUN.
+    pub fn preshared(
+        identity: PeerIdentity,
+        mark: u64,
+        remote: SocketAddr,
+        random: &mut impl rand::Rng,
+        now: Instant,
+    ) -> Self {
+        let keys = FloorKeys::default();
+        let pair = keys.context(&identity).zip(keys.context(&identity));
+        let keys = pair.map(|(protect, unprotect)| Box::new(Keys { protect, unprotect }));
+        let mut peer = Self::new(identity, Profiles::Gcm, mark, random, now);
+        let never = now + Duration::from_secs(1 << 30);
+        (peer.keys, peer.remote, peer.state) = (keys, Some(remote), PeerState::Connected);
+        (peer.next_check, peer.next_report) = (never, never);
+        // Spread, as peers that connected one after the other are.
+        peer.next_packet = now + PACKET_INTERVAL.mul_f64(random.random());
+        peer
     }
 
     /// The offer; after [`Peer::restart`] that of the restart.

@@ -132,24 +132,49 @@ impl PeerPool {
         Ok(Self(Arc::new(Pool { identity, config, next, threads, joins, stopping })))
     }
 
+    /// A running peer without a handshake ([`Peer::preshared`]) that sends to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// When ports or descriptors run out.
+    pub fn create_preshared(&self, remote: SocketAddr) -> io::Result<PoolPeer> {
+        let (id, mut random) = self.0.next_id();
+        let peer = Peer::preshared(self.0.identity.clone(), id, remote, &mut random, Instant::now());
+        let mut peer = self.0.place(id, peer)?;
+        peer.start();
+        Ok(peer)
+    }
+
+    /// What all its peers share.
+    #[must_use]
+    pub fn identity(&self) -> &PeerIdentity {
+        &self.0.identity
+    }
+
     /// Makes a peer with a socket. It does nothing until [`PoolPeer::connect`].
     ///
     /// # Errors
     ///
     /// When ports or descriptors run out.
     pub fn create(&self, profiles: Profiles) -> io::Result<PoolPeer> {
-        let pool = self.0.clone();
-        let id = pool.next.fetch_add(1, Relaxed);
-        let mut random = SmallRng::seed_from_u64(pool.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id);
-        let peer = Peer::new(pool.identity.clone(), profiles, id, &mut random, Instant::now());
-        let socket = pool.socket(id)?;
-        let (state, counts) = (watch::Sender::new(PeerState::New), Mutex::default());
-        let status = Arc::new(Status { counts, state });
-        Ok(PoolPeer { id, pool, waiting: Some((Box::new(peer), socket)), status })
+        let (id, mut random) = self.0.next_id();
+        self.0.place(id, Peer::new(self.0.identity.clone(), profiles, id, &mut random, Instant::now()))
     }
 }
 
 impl Pool {
+    fn next_id(&self) -> (u64, SmallRng) {
+        let id = self.next.fetch_add(1, Relaxed);
+        (id, SmallRng::seed_from_u64(self.config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id))
+    }
+
+    fn place(self: &Arc<Self>, id: u64, peer: Peer) -> io::Result<PoolPeer> {
+        let socket = self.socket(id)?;
+        let (state, counts) = (watch::Sender::new(PeerState::New), Mutex::default());
+        let status = Arc::new(Status { counts, state });
+        Ok(PoolPeer { id, pool: self.clone(), waiting: Some((Box::new(peer), socket)), status })
+    }
+
     fn socket(&self, id: u64) -> io::Result<UdpSocket> {
         let source = self.config.sources[id as usize % self.config.sources.len()];
         let socket = UdpSocket::bind(SocketAddr::new(source, 0))?;
@@ -189,11 +214,17 @@ impl PoolPeer {
     ///
     /// When the answer is unusable or refuses audio; the peer can then only be dropped.
     pub fn connect(&mut self, answer: &str) -> Result<(), AnswerError> {
-        let Some((mut peer, socket)) = self.waiting.take() else { return Ok(()) };
-        peer.answer(answer, Instant::now())?;
+        if let Some((peer, _)) = &mut self.waiting {
+            peer.answer(answer, Instant::now())?;
+        }
+        self.start();
+        Ok(())
+    }
+
+    fn start(&mut self) {
+        let Some((peer, socket)) = self.waiting.take() else { return };
         let resident = Resident { peer, socket, status: self.status.clone(), armed: None, connected_to: None };
         self.pool.send(self.id, Command::Add(self.id, Box::new(resident)));
-        Ok(())
     }
 
     /// Begins an ICE restart and returns its offer; `None` when the peer is not connected.
