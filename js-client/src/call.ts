@@ -13,6 +13,7 @@ import {
   type CallVerb,
   type Capability,
   capability,
+  type RequestOutcome,
 } from "./events.ts";
 import { Leg } from "./leg.ts";
 import { ALIVE_MS } from "./liveness.ts";
@@ -21,7 +22,7 @@ import type { CallId, Direction, EndReason, CallState as WireCallState } from ".
 import type { Settled } from "./requests.ts";
 import { type ServiceEdge, Services, tellEdges } from "./service.ts";
 
-/** What a call needs of its client. */
+/** @internal What a call needs of its client. */
 export interface CallHost {
   readonly clock: Clock;
   readonly attached: boolean;
@@ -55,7 +56,7 @@ export class Call extends Emitter<CallEvents> {
   /** The far side's audio and video; its tracks appear with `remotestream`. */
   readonly remoteStream: MediaStream;
   /** How the request to start the call settled. Never rejects. */
-  readonly started: Promise<Settled["status"]>;
+  readonly started: Promise<RequestOutcome>;
   /** @internal The session that knows this call; undefined before it was asked to start it. */
   sessionId: string | undefined;
   /** @internal Its session was left while its media lived. */
@@ -66,7 +67,7 @@ export class Call extends Emitter<CallEvents> {
   readonly options: CallOptions;
   readonly #host: CallHost;
   readonly #services = new Services();
-  #settleStarted: (status: Settled["status"]) => void = () => {};
+  #settleStarted: (outcome: RequestOutcome) => void = () => {};
   #leg: Leg | undefined;
   #tracks: { track: MediaStreamTrack; own: boolean }[] = [];
   #muted: boolean;

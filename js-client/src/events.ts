@@ -64,6 +64,9 @@ export interface ServiceAvailable {
   service: string;
 }
 
+/** How a request settled. `failed`: nothing happened; `unknown`: its instance was lost, it may have acted or not. */
+export type RequestOutcome = "ok" | "failed" | "unknown";
+
 /** How a call ended; told once per call. */
 export interface CallEnded {
   callId: CallId;
