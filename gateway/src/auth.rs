@@ -130,3 +130,96 @@ pub fn token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::{Value, json};
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    /// One key of each asymmetric kind, with a token that is valid until 2100 and one that expired in 2023.
+    fn fixtures() -> Vec<Value> {
+        serde_json::from_str(include_str!("../tests/jwt/tokens.json")).expect("JSON")
+    }
+
+    fn judge(keys: &Value, token: &str) -> Bearer {
+        let verifier = Verifier::parse(keys.to_string().as_bytes()).expect("keys");
+        let value = format!("Bearer {token}").parse().expect("a header");
+        verifier.bearer(&[(AUTHORIZATION, value)].into_iter().collect())
+    }
+
+    fn alice() -> Bearer {
+        Bearer::User(User::parse("alice").expect("a name"))
+    }
+
+    #[test]
+    fn each_kind_of_key_verifies_its_tokens() {
+        for row in fixtures() {
+            let (valid, expired) = (row["valid"].as_str().expect("text"), row["expired"].as_str().expect("text"));
+            assert_eq!(judge(&row["jwk"], valid), alice(), "{}", row["jwk"]);
+            assert_eq!(judge(&row["jwk"], expired), Bearer::Invalid("the JWT has expired"));
+            let forged = format!("{}A{}", &valid[..valid.len() - 20], &valid[valid.len() - 19..]);
+            assert_eq!(judge(&row["jwk"], &forged), Bearer::Invalid("the JWT's signature is wrong"));
+        }
+    }
+
+    #[test]
+    fn a_set_verifies_the_tokens_of_all_its_keys() {
+        let rows = fixtures();
+        let set = json!({ "keys": rows.iter().map(|row| row["jwk"].clone()).collect::<Vec<_>>() });
+        for row in &rows {
+            assert_eq!(judge(&set, row["valid"].as_str().expect("text")), alice());
+        }
+        let one = &rows[0]["jwk"];
+        assert_eq!(judge(one, rows[1]["valid"].as_str().expect("text")), Bearer::Invalid("no key fits the JWT"));
+    }
+
+    fn secret() -> Value {
+        json!({ "kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMy", "kid": "one" })
+    }
+
+    fn signed(claims: &Value, kid: Option<&str>) -> String {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+        let key = EncodingKey::from_secret(b"secret-secret-secret-secret-32");
+        encode(&header, claims, &key).expect("a token")
+    }
+
+    fn in_seconds(seconds: i64) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        i64::try_from(now.as_secs()).expect("fits") + seconds
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute() {
+        let token = |exp| signed(&json!({ "sub": "alice", "exp": in_seconds(exp) }), Some("one"));
+        assert_eq!(judge(&secret(), &token(-30)), alice());
+        assert_eq!(judge(&secret(), &token(-90)), Bearer::Invalid("the JWT has expired"));
+    }
+
+    #[test]
+    fn sub_and_exp_are_required_and_checked() {
+        let lacking = Bearer::Invalid("the JWT lacks exp or sub");
+        assert_eq!(judge(&secret(), &signed(&json!({ "sub": "alice" }), None)), lacking);
+        let no_name = signed(&json!({ "sub": "a\nb", "exp": in_seconds(60) }), None);
+        assert_eq!(judge(&secret(), &no_name), Bearer::Invalid("the JWT's sub is no user name"));
+        let early = signed(&json!({ "sub": "alice", "exp": in_seconds(600), "nbf": in_seconds(300) }), None);
+        assert_eq!(judge(&secret(), &early), Bearer::Invalid("the JWT is not valid yet"));
+    }
+
+    #[test]
+    fn the_key_chooses_the_algorithm_and_its_id_must_fit() {
+        let token = signed(&json!({ "sub": "alice", "exp": in_seconds(60) }), Some("two"));
+        assert_eq!(judge(&secret(), &token), Bearer::Invalid("no key fits the JWT"));
+        let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0.";
+        assert_eq!(judge(&secret(), unsigned), Bearer::Invalid("the JWT is malformed"));
+        assert_eq!(judge(&secret(), &"x".repeat(MAX_TOKEN_BYTES + 1)), Bearer::Invalid("the JWT is too long"));
+    }
+
+    #[test]
+    fn a_key_file_without_a_usable_key_is_refused() {
+        for text in ["", "{}", r#"{"keys":[]}"#, r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#] {
+            assert!(Verifier::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

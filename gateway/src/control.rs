@@ -231,7 +231,12 @@ impl Task {
         let now = Instant::now();
         match input {
             // Who asked and went away does not want the answer.
-            Input::Reserve(request, answer) => drop(answer.send(self.instance.reserve(request, now))),
+            Input::Reserve(request, answer) => {
+                let reserved = self.instance.reserve(request, now);
+                // A place counts from the 201 on.
+                self.publish();
+                drop(answer.send(reserved));
+            }
             Input::Probe(id, token, answer) => drop(answer.send(self.instance.probe(&id, &token, now))),
             Input::SignOff(id, token, answer) => drop(answer.send(self.instance.sign_off(&id, &token, now))),
             Input::SocketOpened(socket, session, outbox) => {
@@ -256,6 +261,8 @@ impl Task {
     }
 
     fn do_commands(&mut self) {
+        // Whoever hears of a change can read it in the load.
+        self.publish();
         while let Some(command) = self.instance.next_command() {
             match command {
                 Command::Send { socket, message } => self.send(socket, Outgoing::Message(message)),
