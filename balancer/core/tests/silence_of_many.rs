@@ -91,7 +91,7 @@ fn answers_that_come_back_one_after_the_other_cut_nobody() {
     world.run(ms(5_000));
     for index in 0..3 {
         world.gateway(index).reachable = true;
-        world.run(ms(130));
+        world.run(ms(300));
     }
     world.run(ms(1_000));
     assert_eq!(world.cuts, []);
