@@ -1,14 +1,15 @@
 //! A crowd of virtual users: starts them open loop, collects what happens to them, says so once a second.
 
+use crate::cluster::{InstanceRow, ask};
 use crate::drive::{Packets, Script, Shared, run_user};
 use crate::engine::{Engine, EngineKind};
-use crate::http::{Ask, Base, Browser};
+use crate::http::Browser;
 use crate::report::Report;
 use crate::tally::{Fact, Snapshot, Tally};
 use crate::user::{Identity, Now};
 use gateway_protocol::ClientId;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -55,6 +56,27 @@ pub struct Load {
 }
 
 impl Load {
+    /// Calls to the echo that stay until the end, without a live line.
+    #[must_use]
+    pub fn quiet(targets: Vec<String>) -> Self {
+        Self {
+            targets,
+            users: 1,
+            rate: 50.0,
+            seed: 1,
+            engine: EngineKind::Own,
+            peer_threads: 1,
+            call: Some("echo".to_owned()),
+            call_length: None,
+            requests: 0,
+            parallel: 1,
+            duration: Duration::from_secs(60),
+            admin: None,
+            jwt: None,
+            quiet: true,
+        }
+    }
+
     /// As JSON, for the report.
     #[must_use]
     pub fn describe(&self) -> serde_json::Value {
@@ -123,10 +145,7 @@ impl Crowd {
         let collector = tokio::spawn(collect(inbox, published, Arc::downgrade(&shared), load.quiet));
         let over_capacity = Arc::new(AtomicU64::new(0));
         let watcher = match &load.admin {
-            Some(admin) => Some(tokio::spawn(watch_capacity(
-                Base::parse(admin).map_err(anyhow::Error::msg)?,
-                over_capacity.clone(),
-            ))),
+            Some(admin) => Some(tokio::spawn(watch_capacity(admin.clone(), over_capacity.clone()))),
             None => None,
         };
         let arrivals = tokio::task::spawn_local(arrive(load, shared.clone()));
@@ -224,31 +243,10 @@ async fn collect(
     }
 }
 
-/// One row of a balancer's `/instances`.
-#[derive(Debug, Deserialize)]
-pub struct InstanceRow {
-    /// Which.
-    pub instance_id: String,
-    /// Health as the balancer sees it.
-    pub state: String,
-    /// Sessions it may hold.
-    #[serde(default)]
-    pub capacity: u32,
-    /// Places taken.
-    #[serde(default)]
-    pub used: u32,
-}
-
-/// `GET /instances` of a balancer.
-pub async fn instances(browser: &Browser, admin: &Base) -> anyhow::Result<Vec<InstanceRow>> {
-    let ask = Ask { method: "GET", path: "/instances".to_owned(), headers: Vec::new(), body: Vec::new() };
-    Ok(serde_json::from_slice(browser.ask(admin, &ask).await?.body())?)
-}
-
-async fn watch_capacity(admin: Base, over: Arc<AtomicU64>) {
+async fn watch_capacity(admin: String, over: Arc<AtomicU64>) {
     let browser = Browser::new();
     loop {
-        if let Ok(rows) = instances(&browser, &admin).await {
+        if let Ok(rows) = ask::<Vec<InstanceRow>>(&browser, &admin, "/instances").await {
             over.fetch_add(rows.iter().map(|row| u64::from(row.used > row.capacity)).sum(), Relaxed);
         }
         tokio::time::sleep(WATCH_INTERVAL).await;

@@ -1,7 +1,7 @@
 //! `loadtest`: see `loadtest --help`.
 
 use holdfast_config::Stop;
-use loadtest::{bench_media, exit, run};
+use loadtest::{bench_media, exit, fault, loss, run};
 use std::ffi::OsString;
 use std::process::ExitCode;
 

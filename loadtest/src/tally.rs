@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub waiting: u64,
     /// Users signed in again after a loss, each loss counted.
     pub failovers: u64,
+    /// Users without service, for whatever reason.
+    pub unavailable: u64,
     /// Calls that were heard, each counted once.
     pub heard: u64,
     /// Calls that ended without a hang-up.
@@ -52,6 +54,7 @@ struct Known {
     arrived: Option<Now>,
     boot: Option<BootId>,
     ever_signed_in: bool,
+    unavailable: bool,
     failover: Option<Failover>,
 }
 
@@ -72,6 +75,7 @@ pub struct Tally {
     kills: Vec<Now>,
     signed_in: u64,
     waiting: u64,
+    unavailable: u64,
     heard: u64,
     to_signed_in: Vec<Duration>,
     to_media: Vec<Duration>,
@@ -114,7 +118,18 @@ impl Tally {
         self.users.entry(user).or_default()
     }
 
+    fn note_service(&mut self, user: usize, told: &Told) {
+        let unavailable = match told {
+            Told::ServiceUnavailable { .. } => true,
+            Told::ServiceAvailable => false,
+            _ => return,
+        };
+        let was = std::mem::replace(&mut self.known(user).unavailable, unavailable);
+        self.unavailable = self.unavailable + u64::from(unavailable) - u64::from(was);
+    }
+
     fn note_told(&mut self, user: usize, told: Told, at: Now) {
+        self.note_service(user, &told);
         match told {
             Told::SignedIn { boot_id, .. } => self.note_signed_in(user, boot_id, at),
             Told::ServiceUnavailable { reason: LossKind::InstanceLost | LossKind::InstanceSilent } => {
@@ -210,6 +225,7 @@ impl Tally {
             failovers: self.failovers,
             calls_lost: self.calls_lost,
             falsely_lost: self.falsely_lost,
+            unavailable: self.unavailable,
             heard: self.heard,
         }
     }
