@@ -33,8 +33,12 @@ const GIVE_UP_MS = 300_000;
 const WEIGH_PAUSE_MS = 50;
 /** A request without an answer for this long, through every loss, is given up. */
 const REQUEST_MS = 30_000;
+/** What browsers say of a socket that was lost or refused (RFC 6455 §7.4.1). */
+const NEVER_OPENED = 1006;
 /** Timers this near are due. */
 const DUE_MS = 1;
+/** The same in a hidden tab, where browsers hold short timers back for a second or a minute. */
+const DUE_HIDDEN_MS = 100;
 
 const browserClock: Clock = {
   now: () => performance.now(),
@@ -62,7 +66,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   readonly #requests: Requests;
   /** Keeps request ids and idempotency keys of this page apart from those of the page before a reload. */
   readonly #pageId: string;
-  readonly #links = new Map<number, { link: Link; session: Session; snapshot?: Snapshot }>();
+  readonly #links = new Map<number, { link: Link; snapshot?: Snapshot }>();
   readonly #calls = new Map<CallId, Call>();
   readonly #host: CallHost;
   #claimed: Promise<void> | undefined;
@@ -281,26 +285,36 @@ export class GatewayClient extends Emitter<ClientEvents> {
       return;
     }
     this.#driving = true;
+    try {
+      while (this.#step()) {}
+    } finally {
+      this.#driving = false;
+    }
+  }
+
+  /** True if there may be more to do now. */
+  #step(): boolean {
     this.#cancelTimer();
-    for (;;) {
-      const commands = this.#machine.takeCommands();
-      for (const command of commands) {
-        if ("do" in command) {
-          this.#carryOut(command);
-        } else {
-          this.#told(command);
-        }
-      }
-      const next = this.#machine.pollTimeout();
-      const wait = next ? next.at - this.#clock.now() : Number.POSITIVE_INFINITY;
-      if (next && wait < DUE_MS) {
-        this.#machine.handleTimeout(Math.max(next.at, this.#clock.now()));
-      } else if (commands.length === 0) {
-        this.#cancelTimer = next ? this.#clock.after(wait, () => this.#drive()) : () => {};
-        break;
+    const commands = this.#machine.takeCommands();
+    for (const command of commands) {
+      if ("do" in command) {
+        this.#carryOut(command);
+      } else {
+        this.#told(command);
       }
     }
-    this.#driving = false;
+    const next = this.#machine.pollTimeout();
+    if (!next) {
+      return commands.length > 0;
+    }
+    const now = this.#clock.now();
+    const wait = next.at - now;
+    if (wait < (globalThis.document?.hidden ? DUE_HIDDEN_MS : DUE_MS)) {
+      this.#machine.handleTimeout(Math.max(next.at, now));
+      return true;
+    }
+    this.#cancelTimer = this.#clock.after(wait, () => this.#drive());
+    return commands.length > 0;
   }
 
   #carryOut(command: Extract<Command, { do: string }>): void {
@@ -365,24 +379,30 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #open(id: number, session: Session): void {
     const url = `${session.url}/v1/sessions/${session.id}/socket`;
-    const entry = { session, link: undefined as unknown as Link };
-    this.#links.set(id, entry);
-    entry.link = new Link(this.#options.WebSocket ?? WebSocket, url, {
-      opened: () => {
-        const own = this.#ownCalls().filter((call) => call.sessionId === session.id);
-        entry.link.send({
-          kind: "attach",
-          token: session.token,
-          calls: own.map((call) => call.id),
-          dead_calls: this.#dead.map((call_id) => ({ call_id, action: "hang_up" })),
-        });
-      },
-      message: (message) => this.#handleMessage(id, message),
-      closed: (code, reason) => {
-        this.#links.delete(id);
-        this.#machine.handleClosed(id, code, reason, this.#clock.now());
-        this.#drive();
-      },
+    const closed = (code: number, reason: string) => {
+      this.#links.delete(id);
+      this.#machine.handleClosed(id, code, reason, this.#clock.now());
+      this.#drive();
+    };
+    try {
+      const link = new Link(this.#options.WebSocket ?? WebSocket, url, {
+        opened: () => this.#attach(link, session),
+        message: (message) => this.#handleMessage(id, message),
+        closed,
+      });
+      this.#links.set(id, { link });
+    } catch {
+      closed(NEVER_OPENED, "");
+    }
+  }
+
+  #attach(link: Link, session: Session): void {
+    const own = this.#ownCalls().filter((call) => call.sessionId === session.id);
+    link.send({
+      kind: "attach",
+      token: session.token,
+      calls: own.map((call) => call.id),
+      dead_calls: this.#dead.map((call_id) => ({ call_id, action: "hang_up" })),
     });
   }
 

@@ -117,6 +117,8 @@ const DEFAULT_WINDOW_MS = 500;
 const MOVE_TRIES = 5;
 /** A move's sign-in and attach have this long per step. */
 const MOVE_STEP_MS = 5_000;
+/** Balancers known at once; more are ignored. */
+const MAX_URLS = 16;
 /** A loss sooner than this after an attach continues the retries before it, so that nothing loops fast. */
 const STABLE_MS = 1_000;
 /** Missed heartbeats that mean loss. */
@@ -138,7 +140,10 @@ export class Reconnect {
   #move: Move | undefined;
   #verify: { ask: number; repeated: boolean; replace: boolean } | undefined;
   #round: string[] = [];
+  /** Longest Retry-After of this round of probes. */
   #floorMs = 0;
+  /** What waits is not tried before, however impatient the user is. */
+  #notBefore = 0;
   #loss: { kind: LossKind; since: number } | undefined;
   #preserveUntil: number | undefined;
   #windowMs = DEFAULT_WINDOW_MS;
@@ -246,7 +251,7 @@ export class Reconnect {
   /** The network may be back, or the user is impatient: what waits is tried now. */
   kick(now: number): void {
     if (this.#phase.at === "waiting") {
-      this.#phase.until = now + this.#floorMs;
+      this.#phase.until = Math.max(now, this.#notBefore);
       this.handleTimeout(now);
     } else if (this.#phase.at === "attached" && !this.#verify) {
       this.#verifyAgain(false, true);
@@ -433,7 +438,7 @@ export class Reconnect {
   #learn(urls: string[]): void {
     for (const url of urls) {
       const base = url.replace(/\/+$/, "");
-      if (!this.#urls.includes(base)) {
+      if (!this.#urls.includes(base) && this.#urls.length < MAX_URLS) {
         this.#urls.push(base);
       }
     }
@@ -569,7 +574,7 @@ export class Reconnect {
       return this.#stopWith(error);
     }
     const delayMs = retryDelay(this.#attempt, this.#windowMs, floorMs, this.#random);
-    this.#floorMs = floorMs;
+    this.#notBefore = now + floorMs;
     if (this.#attempt++ > 0) {
       this.#commands.push({ tell: "retrying", attempt: this.#attempt, delayMs, reason: error.reason });
     }

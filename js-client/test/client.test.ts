@@ -1,5 +1,5 @@
 // The client against a whole service in process: what an application sees of sign-in, calls and losses.
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Call } from "../src/call.ts";
 import { CallError, MediaError, SignInError } from "../src/errors.ts";
 import { FakeClock, settle } from "./fakes/clock.ts";
@@ -387,6 +387,53 @@ describe("draining", () => {
     expect(call.ended?.reason).toBe("drained");
     expect(tab.client.session?.instanceId).toBe("gw-b");
   });
+});
+
+describe("a tab in the background", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  test("does not wait for timers that its browser holds back", async () => {
+    await signIn();
+    vi.stubGlobal("document", { hidden: true });
+    const before = clock.now();
+    server.kill(serving().instance);
+    await clock.advance(0);
+    expect(tab.client.session?.instanceId).toBe("gw-b");
+    expect(clock.now()).toBe(before);
+  });
+});
+
+test("retry() is not earlier than Retry-After", async () => {
+  for (const instance of server.instances) {
+    server.kill(instance);
+  }
+  void tab.client.signIn();
+  await clock.advance(10);
+  const posts = () => server.received.filter((one) => one.kind === "request").length;
+  const before = posts();
+  for (let times = 0; times < 9; times++) {
+    void tab.client.retry();
+    await clock.advance(100);
+  }
+  expect(posts()).toBe(before);
+  await clock.advance(100);
+  expect(posts()).toBe(before + 1);
+});
+
+test("a browser that refuses the socket is a lost socket, not a dead client", async () => {
+  let refused = 0;
+  const Refusing = class {
+    constructor(url: string) {
+      if (refused++ === 0) {
+        throw new DOMException(url, "SecurityError");
+      }
+      // biome-ignore lint/correctness/noConstructorReturn: stands in for the next socket
+      return new tab.wire.WebSocket(url);
+    }
+  };
+  tab = new FakeTab(server, { clock, WebSocket: Refusing as unknown as typeof WebSocket });
+  await signIn();
+  expect(refused).toBe(2);
 });
 
 test("superseded: the calls end, nothing is tried, signIn() takes it back", async () => {
