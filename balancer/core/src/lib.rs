@@ -12,21 +12,28 @@
 
 use std::time::Duration;
 
-pub mod admission;
-pub mod compatibility;
-pub mod failback;
-pub mod health;
 pub mod instance;
-pub mod pick;
-pub mod pin;
-pub mod pool;
-pub mod random;
-pub mod retry;
-pub mod route;
+pub mod traffic;
+
+pub mod health;
 pub mod silence;
+
+mod member;
+pub mod pool;
+
+pub mod compatibility;
 pub mod sizing;
 pub mod snapshot;
-pub mod traffic;
+
+pub mod pin;
+pub mod route;
+
+pub mod pick;
+pub mod retry;
+
+pub mod admission;
+pub mod failback;
+pub mod random;
 
 pub use admission::Admission;
 pub use health::{Loss, State};

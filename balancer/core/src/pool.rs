@@ -2,16 +2,14 @@
 //! not, and publishes immutable [`Snapshot`]s.
 
 use crate::{
-    AdminState, Endpoint, Instance, InstanceId, Loss, Report, Run, Snapshot, State, Time, Traffic,
-    health::Health,
-    instance::Stage,
+    AdminState, Endpoint, Instance, InstanceId, Loss, Report, Run, Snapshot, State, Time,
+    member::{Check, Lost, Member},
     silence::SilenceJudge,
     sizing::Wanted,
     snapshot::{Rules, Unseen},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
@@ -19,14 +17,13 @@ use std::{
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A check without an answer for so long makes its instance suspect.
 pub const LATE: Duration = Duration::from_millis(200);
-/// A check without an answer for so long is given up; bounds the checks under way to ten an instance.
+/// A check without an answer for so long is given up; with [`CHECK_INTERVAL`] and [`DOUBT_INTERVAL`] this bounds the checks
+/// under way.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// When the loop itself woke so much too late, what it did not see proves nothing.
 pub const OVERSLEPT: Duration = Duration::from_millis(50);
-/// An instance that was told to drain and does not is told again after this time.
-const DRAIN_AGAIN: Duration = Duration::from_secs(1);
 /// Doubts about one instance within this time are answered by one check.
-const DOUBT_INTERVAL: Duration = Duration::from_millis(10);
+pub const DOUBT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The pool's settings.
 #[derive(Debug, Clone, Copy)]
@@ -111,44 +108,6 @@ pub struct Pool {
     changed: bool,
 }
 
-/// What listens at one endpoint.
-#[derive(Debug)]
-struct Member {
-    health: Health,
-    current: Option<Current>,
-    checks: VecDeque<Check>,
-    /// Reports and refusals of older checks are stale.
-    newest_answered: u64,
-    last_doubt: Time,
-    /// Silence does not count from before this.
-    listening_since: Time,
-    /// False once discovery does not name it any more: it stays as long as it lives.
-    listed: bool,
-}
-
-/// The run that answered last.
-#[derive(Debug)]
-struct Current {
-    run: Run,
-    serial: u64,
-    report: Arc<Report>,
-    traffic: Arc<Traffic>,
-    answered_when_asked: u32,
-    drain_wanted: bool,
-    /// When it was last told to drain.
-    drain_told: Time,
-}
-
-/// A check under way.
-#[derive(Debug, Clone, Copy)]
-struct Check {
-    number: u64,
-    asked: Time,
-    fresh: bool,
-    late: bool,
-    answered_when_asked: u32,
-}
-
 impl Pool {
     /// An empty pool.
     #[must_use]
@@ -190,18 +149,13 @@ impl Pool {
         let Some(member) = self.members.get_mut(&endpoint) else { return };
         let Some(check) = member.take_check(number) else { return };
         self.changed = true;
+        let is_newest = member.is_newest(number);
         match answer {
-            Answer::Report(report) if number >= member.newest_answered => {
-                member.newest_answered = number;
-                self.handle_report(now, endpoint, check, report);
-            }
-            Answer::Report(_) => member.hear(now),
-            Answer::Nonsense => {
-                member.hear(now);
-                member.health.handle_bad(now);
-            }
-            Answer::Refused if number >= member.newest_answered => self.lose(now, endpoint, Loss::Gone),
-            Answer::Broken if number >= member.newest_answered && check.fresh => self.lose(now, endpoint, Loss::Gone),
+            Answer::Report(report) if is_newest => self.handle_report(now, endpoint, check, report),
+            Answer::Report(_) => member.handle_byte(now),
+            Answer::Nonsense => member.handle_nonsense(now),
+            Answer::Refused if is_newest => self.lose(now, endpoint, Loss::Gone),
+            Answer::Broken if is_newest && check.fresh => self.lose(now, endpoint, Loss::Gone),
             Answer::Broken => self.handle_doubt(now, endpoint),
             Answer::Refused | Answer::None => {}
         }
@@ -210,30 +164,26 @@ impl Pool {
 
     /// The data path lost a connection to it, or saw other ids: a fresh check tells at once what that means.
     pub fn handle_doubt(&mut self, now: Time, endpoint: Endpoint) {
-        let Some(member) = self.members.get_mut(&endpoint) else { return };
-        if now.saturating_sub(member.last_doubt) >= DOUBT_INTERVAL {
-            member.last_doubt = now;
+        if self.members.get_mut(&endpoint).is_some_and(|member| member.takes_doubt(now)) {
             self.check(now, endpoint, true);
         }
     }
 
     /// An operator's wish.
     pub fn handle_admin(&mut self, now: Time, instance: &str, wish: AdminState) -> Result<(), UnknownInstance> {
-        let is_it = |member: &Member| member.current.as_ref().is_some_and(|it| it.run.instance.as_str() == instance);
-        let mut found = false;
-        for (endpoint, member) in self.members.iter_mut().filter(|(_, member)| is_it(member)) {
-            let Some(current) = &mut member.current else { continue };
-            found = true;
-            current.drain_wanted = wish != AdminState::None;
-            current.drain_told = now;
+        let drain = wish != AdminState::None;
+        let members = self.members.iter_mut().filter(|(_, member)| member.is_instance(instance));
+        let told: Vec<_> = members.map(|(at, member)| (*at, member.handle_drain_wish(now, drain))).collect();
+        for (endpoint, id) in &told {
+            self.commands.push_back(Command::Drain { endpoint: *endpoint, drain });
+            let Some(id) = id else { continue };
             match wish {
-                AdminState::Maintenance => self.maintenance.insert(current.run.instance.clone()),
-                AdminState::None | AdminState::Drain => self.maintenance.remove(&current.run.instance),
+                AdminState::Maintenance => self.maintenance.insert(id.clone()),
+                AdminState::None | AdminState::Drain => self.maintenance.remove(id),
             };
-            self.commands.push_back(Command::Drain { endpoint: *endpoint, drain: current.drain_wanted });
         }
-        self.changed |= found;
-        if found { Ok(()) } else { Err(UnknownInstance) }
+        self.changed = true;
+        if told.is_empty() { Err(UnknownInstance) } else { Ok(()) }
     }
 
     /// To be called at [`Pool::poll_timeout`], or as soon after it as possible.
@@ -274,60 +224,25 @@ impl Pool {
     fn check(&mut self, now: Time, endpoint: Endpoint, fresh: bool) {
         let Some(member) = self.members.get_mut(&endpoint) else { return };
         self.next_number += 1;
-        let answered_when_asked = member.current.as_ref().map_or(0, |current| current.traffic.answered());
-        let number = self.next_number;
-        member.checks.push_back(Check { number, asked: now, fresh, late: false, answered_when_asked });
-        self.commands.push_back(Command::Check { endpoint, number, fresh });
+        member.ask(now, self.next_number, fresh);
+        self.commands.push_back(Command::Check { endpoint, number: self.next_number, fresh });
     }
 
     fn handle_report(&mut self, now: Time, endpoint: Endpoint, check: Check, report: Report) {
         let Some(member) = self.members.get_mut(&endpoint) else { return };
-        if member.current.as_ref().is_some_and(|current| current.run != report.run) {
-            self.lose(now, endpoint, Loss::Gone);
+        let is_out = self.maintenance.contains(&report.run.instance);
+        if let Some(lost) = member.meet(now, &report, &mut self.next_serial) {
+            self.commands.push_back(Command::from(lost));
         }
-        let Some(member) = self.members.get_mut(&endpoint) else { return };
-        let current = match member.current.take_if(|current| current.run == report.run) {
-            Some(current) => Current { answered_when_asked: check.answered_when_asked, ..current },
-            None => self.meet(&report),
-        };
-        let Some(member) = self.members.get_mut(&endpoint) else { return };
-        let stage = report.stage;
-        let mut current = Current { report: Arc::new(report), ..current };
-        if current.must_be_told_to_drain(now) {
+        member.handle_report(now, check, report, self.capacity_is_short);
+        if member.must_be_told_to_drain(now, is_out) {
             self.commands.push_back(Command::Drain { endpoint, drain: true });
-        }
-        member.current = Some(current);
-        member.hear(now);
-        let works = matches!(stage, Stage::Ready | Stage::Draining);
-        if works && now.saturating_sub(check.asked) < LATE {
-            member.health.handle_good(now, self.capacity_is_short);
-        } else {
-            member.health.handle_bad(now);
-        }
-    }
-
-    /// A run that was not known.
-    fn meet(&mut self, report: &Report) -> Current {
-        self.next_serial += 1;
-        Current {
-            run: report.run.clone(),
-            serial: self.next_serial,
-            report: Arc::new(report.clone()),
-            traffic: Arc::default(),
-            answered_when_asked: 0,
-            drain_wanted: self.maintenance.contains(&report.run.instance),
-            drain_told: Time::ZERO,
         }
     }
 
     fn lose(&mut self, now: Time, endpoint: Endpoint, loss: Loss) {
-        let Some(member) = self.members.get_mut(&endpoint) else { return };
-        let cut = member.health.handle_loss(now, loss);
-        if let Some(current) = member.current.as_ref().filter(|_| cut) {
-            let sessions = current.report.sessions.max(current.report.used);
-            let (serial, run) = (current.serial, current.run.clone());
-            self.commands.push_back(Command::Cut { serial, run, loss, sessions });
-        }
+        let lost = self.members.get_mut(&endpoint).and_then(|member| member.lose(now, loss));
+        self.commands.extend(lost.map(Command::from));
         self.changed = true;
     }
 
@@ -354,64 +269,7 @@ impl Pool {
     }
 
     fn forget_unlisted(&mut self) {
-        self.members.retain(|_, member| member.listed || (member.current.is_some() && member.health.state().alive()));
-    }
-}
-
-impl Current {
-    fn must_be_told_to_drain(&mut self, now: Time) -> bool {
-        let must = self.drain_wanted && self.report.stage != Stage::Draining && now >= self.drain_told + DRAIN_AGAIN;
-        if must {
-            self.drain_told = now;
-        }
-        must
-    }
-}
-
-impl Member {
-    fn new(now: Time) -> Self {
-        Self {
-            health: Health::new(now),
-            current: None,
-            checks: VecDeque::new(),
-            newest_answered: 0,
-            last_doubt: Time::ZERO,
-            listening_since: now,
-            listed: true,
-        }
-    }
-
-    fn take_check(&mut self, number: u64) -> Option<Check> {
-        let index = self.checks.iter().position(|check| check.number == number)?;
-        self.checks.remove(index)
-    }
-
-    fn hear(&mut self, now: Time) {
-        self.listening_since = now;
-    }
-
-    /// When a byte last came, if its silence would matter.
-    fn last_heard(&self) -> Option<Time> {
-        let matters = matches!(self.health.state(), State::Up | State::Suspect | State::HoldDown);
-        let current = self.current.as_ref().filter(|_| matters)?;
-        Some(current.traffic.last_heard().max(self.listening_since))
-    }
-
-    fn pardon(&mut self, now: Time) {
-        self.listening_since = now;
-        self.checks.iter_mut().for_each(|check| check.asked = now);
-    }
-
-    fn next_late(&self) -> Option<Time> {
-        self.checks.iter().filter(|check| !check.late).map(|check| check.asked + LATE).min()
-    }
-
-    fn judge_lateness(&mut self, now: Time) {
-        for check in self.checks.iter_mut().filter(|check| !check.late && now >= check.asked + LATE) {
-            check.late = true;
-            self.health.handle_bad(now);
-        }
-        self.checks.retain(|check| now < check.asked + CHECK_TIMEOUT);
+        self.members.retain(|_, member| member.listed || member.answers());
     }
 }
 
@@ -433,43 +291,28 @@ impl Pool {
     }
 
     fn instances(&self, now: Time) -> Vec<Instance> {
-        let known =
-            self.members.iter().filter_map(|(at, member)| Some((*at, &member.health, member.current.as_ref()?)));
-        known
-            .map(|(endpoint, health, current)| Instance {
-                endpoint,
-                run: current.run.clone(),
-                serial: current.serial,
-                state: health.state(),
-                since: health.since(),
-                up_since: health.up_since(),
-                admin_state: self.admin_state(current),
-                flag: None,
-                placeable: false,
-                weight: health.weight(now, self.capacity_is_short),
-                report: Arc::clone(&current.report),
-                traffic: Arc::clone(&current.traffic),
-                answered_when_asked: current.answered_when_asked,
-            })
-            .collect()
-    }
-
-    fn admin_state(&self, current: &Current) -> AdminState {
-        if self.maintenance.contains(&current.run.instance) {
-            AdminState::Maintenance
-        } else if current.drain_wanted || current.report.stage == Stage::Draining {
-            AdminState::Drain
-        } else {
-            AdminState::None
-        }
+        let instances = self.members.iter().filter_map(|(at, member)| {
+            let instance = member.instance(*at, now, self.capacity_is_short)?;
+            let is_out = self.maintenance.contains(&instance.run.instance);
+            let admin_state = if is_out { AdminState::Maintenance } else { instance.admin_state };
+            Some(Instance { admin_state, ..instance })
+        });
+        instances.collect()
     }
 
     fn unseen(&self) -> Vec<Unseen> {
-        let unseen = self.members.iter().filter(|(_, member)| member.current.is_none());
-        unseen.map(|(endpoint, member)| Unseen { endpoint: *endpoint, state: member.health.state() }).collect()
+        let unseen = self.members.iter().filter(|(_, member)| !member.is_known());
+        unseen.map(|(endpoint, member)| Unseen { endpoint: *endpoint, state: member.state() }).collect()
     }
 
     fn settled(&self, now: Time) -> bool {
-        now >= self.settled_at || self.members.values().all(|member| member.health.state() != State::Joining)
+        let is_judged = |member: &Member| member.state() != State::Joining;
+        now >= self.settled_at || (!self.members.is_empty() && self.members.values().all(is_judged))
+    }
+}
+
+impl From<Lost> for Command {
+    fn from(lost: Lost) -> Self {
+        Self::Cut { serial: lost.serial, run: lost.run, loss: lost.loss, sessions: lost.sessions }
     }
 }

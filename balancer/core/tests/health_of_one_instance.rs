@@ -182,6 +182,17 @@ fn drain_is_told_to_the_instance_and_ends_with_its_restart() {
 }
 
 #[test]
+fn a_drain_that_another_balancer_takes_back_stays_taken_back() {
+    let mut world = World::up(2);
+    world.admin("gw-0", AdminState::Drain);
+    world.run(ms(200));
+    world.gateway(0).report.stage = Stage::Ready;
+    world.run(ms(5_000));
+    assert_eq!(world.gateway(0).report.stage, Stage::Ready);
+    assert!(world.instance(0).placeable);
+}
+
+#[test]
 fn maintenance_survives_a_restart_until_it_is_taken_back() {
     let mut world = World::up(2);
     world.admin("gw-0", AdminState::Maintenance);
