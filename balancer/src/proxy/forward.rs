@@ -213,9 +213,8 @@ impl Forward {
         ask: &Ask<'_>,
     ) -> Result<Response<AnswerBody>, Reason> {
         let (mut head, body) = response.into_parts();
-        let run = self.answering_run(&head.headers, upstream);
-        let told =
-            if run != upstream.instance.run && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
+        let other = self.other_run(&head.headers, upstream);
+        let told = if other.is_some() && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.switch(&mut head.headers, connection, upstream)
         } else {
@@ -228,21 +227,19 @@ impl Forward {
                 AnswerBody::passed(body, connection, Rc::clone(upstream))
             }
         };
-        self.tell(&mut head.headers, head.status, told, &run, ask);
+        self.tell(&mut head.headers, head.status, told, other.as_ref().unwrap_or(&upstream.instance.run), ask);
         Ok(Response::from_parts(head, body))
     }
 
-    /// Who answered, by its own word; another run than expected is reported.
-    fn answering_run(&self, headers: &HeaderMap, upstream: &Upstream) -> Run {
-        let expected = &upstream.instance.run;
+    /// Another run than expected, if one answered by its own word.
+    fn other_run(&self, headers: &HeaderMap, upstream: &Upstream) -> Option<Run> {
         let said = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let (Some(instance), Some(boot)) = (said(own::INSTANCE), said(own::BOOT)) else { return expected.clone() };
-        if expected.is(instance, boot) {
-            return expected.clone();
+        let (instance, boot) = (said(own::INSTANCE)?, said(own::BOOT)?);
+        if upstream.instance.run.is(instance, boot) {
+            return None;
         }
-        let Ok(run) = Run::parse(instance, boot) else { return expected.clone() };
         self.worker.shared.doubt(upstream.instance.endpoint);
-        run
+        Run::parse(instance, boot).ok()
     }
 
     /// Leaves word for the client's connection to become a tunnel once the 101 is sent.

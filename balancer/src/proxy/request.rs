@@ -11,8 +11,6 @@ use std::net::IpAddr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const OWN_PREFIX: &str = "holdfast-";
 
 /// What the client wants of the connection.
@@ -124,29 +122,28 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
             .filter(|name| !is_of_the_message(name))
             .collect();
-        named.iter().for_each(|name| remove_all(headers, name));
+        remove_each(headers, &named);
     }
     remove_where(headers, is_hop_by_hop);
 }
 
 /// Naming these in `Connection` does not make them hop-by-hop: without them the message would be another one.
 fn is_of_the_message(name: &HeaderName) -> bool {
-    [header::HOST, header::CONTENT_LENGTH, header::COOKIE, header::SET_COOKIE, header::AUTHORIZATION, header::ORIGIN]
-        .contains(name)
+    matches!(name.as_str(), "host" | "content-length" | "cookie" | "set-cookie" | "authorization" | "origin")
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-    ]
-    .contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+    )
 }
 
 /// Takes off a request what only the balancer says to an instance. `holdfast-avoid` must be read before.
@@ -156,11 +153,13 @@ pub(crate) fn strip_own(headers: &mut HeaderMap) {
 
 fn remove_where(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
     let doomed: Vec<HeaderName> = headers.keys().filter(|name| is_doomed(name)).cloned().collect();
-    doomed.iter().for_each(|name| remove_all(headers, name));
+    remove_each(headers, &doomed);
 }
 
-fn remove_all(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
+fn remove_each(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Says for whom the balancer asks: what an untrusted client says of itself is replaced, a trusted proxy's word is kept.

@@ -86,7 +86,7 @@ impl Worker {
     /// This thread's connections to an instance of `view`.
     pub(crate) fn upstream(&self, view: &View, instance: &Arc<Instance>) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        let made = || Rc::new(Upstream::new(Arc::clone(instance), view.link(instance).down(), self.shared.clock));
+        let made = || Upstream::start(Arc::clone(instance), view.link(instance).down(), self.shared.clock);
         Rc::clone(upstreams.entry(instance.serial).or_insert_with(made))
     }
 

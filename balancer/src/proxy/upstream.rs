@@ -1,7 +1,7 @@
 //! One thread's connections to one run of an instance.
 //!
-//! Each connection is driven by a task that ends at once when the instance is declared down; so every request in flight and
-//! every half-received answer breaks off in that moment, and none of them needs to watch the signal itself.
+//! Each connection is driven by a task of its own, and all of them are aborted when the instance is declared down; so every
+//! request in flight and every half-received answer breaks off in that moment, and none of them watches the signal itself.
 
 use crate::state::{Clock, Down};
 use balancer_core::{Instance, Traffic, retry::Failure};
@@ -18,7 +18,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -27,6 +27,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::oneshot,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Upstream {
     pub(crate) down: Down,
     clock: Clock,
     idle: RefCell<Vec<Connection>>,
+    drivers: RefCell<JoinSet<()>>,
 }
 
 /// A connection that one request at a time may use.
@@ -61,7 +63,7 @@ pub(crate) struct Connection {
 /// What a connection and the task that drives it share.
 #[derive(Default)]
 struct Driver {
-    /// The instance was declared down while the connection was in use.
+    /// The driver was aborted.
     is_cut: Cell<bool>,
     /// Who waits for the socket after a 101.
     upgrade: RefCell<Option<oneshot::Sender<Switched>>>,
@@ -80,8 +82,17 @@ pub(crate) struct Failed {
 }
 
 impl Upstream {
-    pub(crate) fn new(instance: Arc<Instance>, down: Down, clock: Clock) -> Self {
-        Self { instance, down, clock, idle: RefCell::default() }
+    /// Starts to listen for the loss of `instance`.
+    pub(crate) fn start(instance: Arc<Instance>, down: Down, clock: Clock) -> Rc<Self> {
+        let upstream = Rc::new(Self {
+            instance,
+            down: down.clone(),
+            clock,
+            idle: RefCell::default(),
+            drivers: RefCell::default(),
+        });
+        tokio::task::spawn_local(cut_when_down(Rc::downgrade(&upstream), down));
+        upstream
     }
 
     /// True if nothing should be sent there any more.
@@ -143,11 +154,12 @@ impl Upstream {
         let io = InstanceIo { stream, traffic: Arc::clone(&self.instance.traffic), clock: self.clock };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
+            .writev(false)
             .handshake(TokioIo::new(io))
             .await
             .map_err(io::Error::other)?;
         let driver = Rc::new(Driver::default());
-        tokio::task::spawn_local(drive(connection, Rc::clone(&driver), self.down.clone()));
+        self.drivers.borrow_mut().spawn_local(drive(connection, Rc::clone(&driver)));
         Ok(Connection { sender, driver, idle_since: self.clock.now(), switched: None })
     }
 
@@ -162,6 +174,7 @@ impl Upstream {
 
     /// Closes connections that nobody will use any more.
     pub(crate) fn sweep(&self) {
+        while self.drivers.borrow_mut().try_join_next().is_some() {}
         let now = self.clock.now();
         self.idle
             .borrow_mut()
@@ -198,13 +211,27 @@ impl Failed {
     }
 }
 
-async fn drive(connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>, driver: Rc<Driver>, mut down: Down) {
-    let done = tokio::select! {
-        done = connection.without_shutdown() => done,
-        _ = down.wait() => return driver.is_cut.set(true),
-    };
+async fn cut_when_down(upstream: Weak<Upstream>, mut down: Down) {
+    down.wait().await;
+    if let Some(upstream) = upstream.upgrade() {
+        upstream.drivers.borrow_mut().abort_all();
+    }
+}
+
+async fn drive(connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>, driver: Rc<Driver>) {
+    let cut = CutOnDrop(&driver);
+    let done = connection.without_shutdown().await;
+    std::mem::forget(cut);
     if let (Ok(parts), Some(waiting)) = (done, driver.upgrade.take()) {
         let _ = waiting.send((parts.io.into_inner(), parts.read_buf));
+    }
+}
+
+struct CutOnDrop<'a>(&'a Driver);
+
+impl Drop for CutOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.is_cut.set(true);
     }
 }
 
