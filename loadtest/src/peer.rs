@@ -16,6 +16,7 @@ use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::shared::TransportProtocol;
 use rtc::srtp::config::{Config as SrtpConfig, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc::srtp::context::Context;
+use rtc::srtp::option::srtp_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 use rtc::stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
 use rtc::stun::fingerprint::FINGERPRINT;
@@ -145,6 +146,8 @@ pub struct PeerCounts {
     pub first_returned: Option<Instant>,
     /// When the last authenticated packet came.
     pub last_received: Option<Instant>,
+    /// When the newest packet that came back had been sent: whoever returned it was alive later than that.
+    pub newest_returned: Option<Instant>,
 }
 
 struct Keys {
@@ -160,11 +163,12 @@ pub struct FloorKeys {
 }
 
 impl FloorKeys {
-    /// A context of this key; `None` when the crypto provider lacks GCM.
+    /// A context of this key, inbound or outbound, with the replay protection that SRTP must have; `None` when the crypto provider lacks GCM.
     #[must_use]
     pub fn context(&self, identity: &PeerIdentity) -> Option<Context> {
         let (profile, crypto) = (ProtectionProfile::AeadAes128Gcm, identity.provider.crypto());
-        Context::new(&self.key, &self.salt, profile, None, None, crypto).ok()
+        let replay = Some(srtp_replay_protection(64));
+        Context::new(&self.key, &self.salt, profile, replay, None, crypto).ok()
     }
 }
 
@@ -203,6 +207,8 @@ pub struct Peer {
     sending: bool,
     next_packet: Instant,
     next_report: Instant,
+    /// Zero of the times in the packets.
+    born: Instant,
     transmits: VecDeque<BytesMut>,
 }
 
@@ -247,6 +253,7 @@ impl Peer {
             sending: true,
             next_packet: now,
             next_report: now,
+            born: now,
             transmits: VecDeque::new(),
         }
     }
@@ -505,6 +512,9 @@ impl Peer {
             return Some(());
         }
         self.counts.returned += 1;
+        let sent = packet.get(24..32).and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
+        let sent = sent.and_then(|micros| self.born.checked_add(Duration::from_micros(micros)));
+        self.counts.newest_returned = self.counts.newest_returned.max(sent);
         if self.state == PeerState::Connected {
             self.state = PeerState::Flowing;
             self.counts.first_returned = Some(now);
@@ -532,6 +542,8 @@ impl Peer {
         packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         packet[12..16].copy_from_slice(&MAGIC);
         packet[16..24].copy_from_slice(&self.mark.to_be_bytes());
+        let age = now.saturating_duration_since(self.born).as_micros();
+        packet[24..32].copy_from_slice(&u64::try_from(age).unwrap_or(u64::MAX).to_be_bytes());
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(SAMPLES);
         if let Some(protected) = self.keys.as_mut().and_then(|keys| keys.protect.encrypt_rtp(&packet).ok()) {

@@ -1,8 +1,8 @@
 //! Finds out which SRTP profiles a DTLS client offers before the DTLS endpoint sees its ClientHello.
 //!
-//! The endpoint takes the client's first profile that it knows, and browsers list the costlier CM_SHA1_80 first. So the
-//! endpoint is given a GCM-only configuration unless the client lists no GCM; that takes reading the ClientHello, which
-//! may come in several fragments and datagrams. This file reads; it judges nothing.
+//! The endpoint takes the client's first profile that it knows, and browsers list the costlier ones first. So the
+//! endpoint is given a configuration with one profile, the cheapest that the client lists; that takes reading the
+//! ClientHello, which may come in several fragments and datagrams.
 
 /// Longest ClientHello that is reassembled. Post-quantum ones have some 1.5 KiB.
 const MAX_HELLO: usize = 8 * 1024;
@@ -12,16 +12,19 @@ const HANDSHAKE_HEADER: usize = 12;
 const CONTENT_HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const USE_SRTP: u16 = 14;
-const GCM: [u16; 2] = [0x0007, 0x0008];
+const AEAD_AES_128_GCM: u16 = 0x0007;
+const AEAD_AES_256_GCM: u16 = 0x0008;
 
 /// What is known of the ClientHello after a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hello {
     /// Fragments are missing.
     Partial,
-    /// It lists a GCM profile.
-    Gcm,
-    /// It lists none, or no SRTP at all.
+    /// It lists AES-128-GCM.
+    Gcm128,
+    /// Of the GCM profiles it lists AES-256 alone.
+    Gcm256,
+    /// It lists no GCM, or no SRTP at all.
     NoGcm,
 }
 
@@ -43,10 +46,11 @@ impl HelloReader {
         if self.present.is_empty() || self.present.contains(&false) {
             return Hello::Partial;
         }
-        if profiles(&self.body).is_some_and(|list| list.iter().any(|one| GCM.contains(one))) {
-            Hello::Gcm
-        } else {
-            Hello::NoGcm
+        let listed = profiles(&self.body).unwrap_or_default();
+        match (listed.contains(&AEAD_AES_128_GCM), listed.contains(&AEAD_AES_256_GCM)) {
+            (true, _) => Hello::Gcm128,
+            (false, true) => Hello::Gcm256,
+            (false, false) => Hello::NoGcm,
         }
     }
 
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn a_whole_hello_is_read_at_once() {
         for (profiles, expected) in
-            [(&[1, 7][..], Hello::Gcm), (&[8], Hello::Gcm), (&[1, 2], Hello::NoGcm), (&[], Hello::NoGcm)]
+            [(&[1, 8, 7][..], Hello::Gcm128), (&[8, 1], Hello::Gcm256), (&[1, 2], Hello::NoGcm), (&[], Hello::NoGcm)]
         {
             let body = hello(profiles);
             assert_eq!(HelloReader::default().read(&record(&body, 0..body.len())), expected);
@@ -162,10 +166,10 @@ mod tests {
         for order in [[&first, &second], [&second, &first]] {
             let mut reader = HelloReader::default();
             assert_eq!(reader.read(order[0]), Hello::Partial);
-            assert_eq!(reader.read(order[1]), Hello::Gcm);
+            assert_eq!(reader.read(order[1]), Hello::Gcm128);
         }
         let mut reader = HelloReader::default();
-        assert_eq!(reader.read(&[first, second].concat()), Hello::Gcm);
+        assert_eq!(reader.read(&[first, second].concat()), Hello::Gcm128);
     }
 
     #[test]

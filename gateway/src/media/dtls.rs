@@ -25,12 +25,13 @@ const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
 const MAX_LATE_HANDSHAKES: usize = 16;
 const CONTENT_HANDSHAKE: u8 = 22;
 
-/// What all DTLS servers of the process share: one certificate and a configuration per set of SRTP profiles.
+/// What all DTLS servers of the process share: one certificate and a configuration per SRTP profile.
 #[derive(Clone)]
 pub(super) struct Identity {
     pub(super) fingerprint: Fingerprint,
     pub(super) provider: Arc<dyn RTCCryptoProvider>,
-    gcm: Arc<HandshakeConfig>,
+    gcm128: Arc<HandshakeConfig>,
+    gcm256: Arc<HandshakeConfig>,
     sha1: Arc<HandshakeConfig>,
 }
 
@@ -41,11 +42,11 @@ impl Identity {
         let provider = rtc::crypto::default_provider().map_err(|error| failed(&error))?;
         let certificate = Certificate::generate_self_signed(vec!["holdfast".to_owned()], provider.crypto())
             .map_err(|error| failed(&error))?;
-        let config = |profiles: &[SrtpProtectionProfile]| {
+        let config = |profile: SrtpProtectionProfile| {
             ConfigBuilder::default()
                 .with_crypto_provider(provider.clone())
                 .with_certificates(vec![certificate.clone()])
-                .with_srtp_protection_profiles(profiles.to_vec())
+                .with_srtp_protection_profiles(vec![profile])
                 .with_client_auth(ClientAuthType::RequireAnyClientCert)
                 .with_extended_master_secret(ExtendedMasterSecretType::Require)
                 .with_insecure_skip_verify(true) // the fingerprint is verified instead
@@ -55,8 +56,9 @@ impl Identity {
         };
         Ok(Self {
             fingerprint: Fingerprint::sha256(&certificate.certificate[0]),
-            gcm: config(&[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm])?,
-            sha1: config(&[SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80])?,
+            gcm128: config(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?,
+            gcm256: config(SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm)?,
+            sha1: config(SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?,
             provider,
         })
     }
@@ -114,7 +116,8 @@ impl Dtls {
             waiting.push(BytesMut::from(datagram));
             let config = match reader.read(datagram) {
                 Hello::Partial => return Ok(None),
-                Hello::Gcm => &identity.gcm,
+                Hello::Gcm128 => &identity.gcm128,
+                Hello::Gcm256 => &identity.gcm256,
                 Hello::NoGcm => &identity.sha1,
             };
             let waiting = std::mem::take(waiting);
@@ -166,11 +169,11 @@ impl Dtls {
     }
 
     fn feed_all(&mut self, datagrams: Vec<BytesMut>, now: Instant) -> Result<Option<DtlsEvent>, DtlsFailed> {
-        let mut last = None;
+        let mut last = Ok(None);
         for datagram in datagrams {
-            last = self.feed(datagram, now)?.or(last);
+            last = self.feed(datagram, now);
         }
-        Ok(last)
+        last
     }
 
     fn feed(&mut self, datagram: BytesMut, now: Instant) -> Result<Option<DtlsEvent>, DtlsFailed> {

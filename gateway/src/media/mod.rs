@@ -13,6 +13,7 @@ mod path;
 mod peer;
 mod plane;
 mod registry;
+mod residents;
 mod rtcp;
 mod rtp;
 mod srtp;

@@ -9,8 +9,8 @@ use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc::srtp::protection_profile::ProtectionProfile;
 use std::sync::Arc;
 
-/// Packets that may arrive late; 128 is over two seconds of audio and 100 ms of video at 1 Mbit/s.
-const REPLAY_WINDOW: usize = 128;
+/// Packets by which one may be late (RFC 3711 §3.3.2); 64 is over a second of audio, half of one of video.
+const REPLAY_WINDOW: usize = 64;
 /// Authenticated sources (SSRCs) a peer may use over its life: two sections, replaced a few times.
 const MAX_SOURCES: usize = 16;
 
@@ -27,7 +27,8 @@ pub(super) struct Srtp {
     provider: Arc<dyn RTCCryptoProvider>,
     /// Sources that authenticated. The context keeps state for every source it is asked about, so it is asked about
     /// these alone; an unknown one must first prove itself to a context that is thrown away.
-    sources: Vec<u32>,
+    sources: [u32; MAX_SOURCES],
+    source_count: usize,
 }
 
 impl Srtp {
@@ -40,7 +41,15 @@ impl Srtp {
         let protect = Context::new(&keys.local_master_key, &keys.local_master_salt, config.profile, None, None, crypto)
             .map_err(|_| SrtpRejected)?;
         let unprotect = inbound(&keys, config.profile, &provider)?;
-        Ok(Self { protect, unprotect, profile: config.profile, keys, provider, sources: Vec::with_capacity(2) })
+        Ok(Self {
+            protect,
+            unprotect,
+            profile: config.profile,
+            keys,
+            provider,
+            sources: [0; MAX_SOURCES],
+            source_count: 0,
+        })
     }
 
     /// Authenticates and decrypts an RTP packet.
@@ -73,15 +82,16 @@ impl Srtp {
     ) -> Result<(), SrtpRejected> {
         let bytes = packet.get(at..at + 4).ok_or(SrtpRejected)?;
         let source = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if self.sources.contains(&source) {
+        if self.sources[..self.source_count].contains(&source) {
             return Ok(());
         }
-        if self.sources.len() == MAX_SOURCES {
+        if self.source_count == MAX_SOURCES {
             return Err(SrtpRejected);
         }
         let mut probe = inbound(&self.keys, self.profile, &self.provider)?;
         try_decrypt(&mut probe, packet).map_err(|_| SrtpRejected)?;
-        self.sources.push(source);
+        self.sources[self.source_count] = source;
+        self.source_count += 1;
         Ok(())
     }
 }

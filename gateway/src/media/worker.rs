@@ -5,8 +5,9 @@
 
 use super::dtls::Identity;
 use super::ice::Generation;
-use super::peer::{Effects, Peer};
+use super::peer::{Effects, Peer, PeerSetup};
 use super::registry::{Located, Registry};
+use super::residents::{Residents, Slot};
 use super::stats::{Counters, Drop, bump};
 use super::stun::{self, Request};
 use super::{Failure, MediaEvent, MediaEventKind, PeerId};
@@ -33,6 +34,8 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 const FROZEN: Duration = Duration::from_millis(300);
 /// A worker forgets where to hand packets of an address to after this time without a check from it.
 const STRAY_ROUTE: Duration = Duration::from_secs(30);
+/// Later than any deadline of a peer: it stands in no queue.
+const UNARMED: Duration = Duration::from_secs(3600);
 /// How often what expires slowly is looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 
@@ -72,14 +75,8 @@ pub(super) struct Shared {
 
 #[derive(Clone, Copy)]
 enum Route {
-    Here(PeerId),
+    Here(Slot),
     Elsewhere(usize, Instant),
-}
-
-struct Resident {
-    peer: Peer,
-    /// The time under which it stands in the timer queue.
-    armed: Instant,
 }
 
 /// A worker's state apart from its socket and buffers.
@@ -88,10 +85,10 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     control: Receiver<Control>,
     strays: Receiver<Stray>,
-    peers: HashMap<PeerId, Resident>,
+    peers: Residents,
     routes: HashMap<SocketAddr, Route>,
-    timers: BinaryHeap<Reverse<(Instant, PeerId)>>,
-    handshakes: VecDeque<(PeerId, SocketAddr, BytesMut)>,
+    timers: BinaryHeap<Reverse<(Instant, Slot)>>,
+    handshakes: VecDeque<(Slot, SocketAddr, BytesMut)>,
     effects: Effects,
     clock: Clock,
     next_sweep: Instant,
@@ -105,7 +102,7 @@ impl Worker {
             shared,
             control,
             strays,
-            peers: HashMap::new(),
+            peers: Residents::default(),
             routes: HashMap::new(),
             timers: BinaryHeap::new(),
             handshakes: VecDeque::new(),
@@ -167,12 +164,12 @@ impl Worker {
             return self.handle_stun(datagram, from, now, first_hand);
         }
         match self.routes.get(&from) {
-            Some(&Route::Here(id)) => {
+            Some(&Route::Here(slot)) => {
                 let is_dtls = matches!(datagram, [20..=63, ..]);
-                if is_dtls && self.peers.get(&id).is_some_and(|resident| resident.peer.connecting()) {
-                    self.queue_handshake(id, from, datagram);
+                if is_dtls && self.peers.get_mut(slot).is_some_and(|resident| resident.peer.connecting()) {
+                    self.queue_handshake(slot, from, datagram);
                 } else {
-                    self.dispatch(id, datagram, from, now);
+                    self.dispatch(slot, datagram, from, now);
                 }
             }
             Some(&Route::Elsewhere(owner, _)) if first_hand => self.hand_over(owner, datagram, from),
@@ -183,10 +180,10 @@ impl Worker {
     fn handle_stun(&mut self, datagram: &[u8], from: SocketAddr, now: Instant, first_hand: bool) {
         let Some(request) = Request::parse(datagram) else { return self.counters().dropped(Drop::StunMalformed) };
         let ufrag = request.local_ufrag;
-        if let Some(&Route::Here(id)) = self.routes.get(&from)
-            && self.peers.get(&id).is_some_and(|resident| resident.peer.answers_to(ufrag))
+        if let Some(&Route::Here(slot)) = self.routes.get(&from)
+            && self.peers.get_mut(slot).is_some_and(|resident| resident.peer.answers_to(ufrag))
         {
-            return self.dispatch(id, datagram, from, now);
+            return self.dispatch(slot, datagram, from, now);
         }
         let shared = self.shared.clone();
         let verify = |password: &str| request.verify(password, shared.identity.provider.crypto());
@@ -194,18 +191,14 @@ impl Worker {
             Located::Unknown => self.counters().dropped(Drop::StunUser),
             Located::Forged => self.counters().dropped(Drop::StunIntegrity),
             Located::Adopted(id, setup, restart) => {
-                let (waited, sends) =
-                    (setup.waited(), (setup.audio.sends, setup.video.as_ref().is_some_and(|v| v.sends)));
-                let mut peer = Peer::new(*setup, shared.identity.clone(), waited, now);
-                if let Some(generation) = restart {
-                    peer.restart(generation, sends.0, sends.1);
-                }
-                let armed = peer.poll_timeout();
-                self.timers.push(Reverse((armed, id)));
-                self.peers.insert(id, Resident { peer, armed });
-                self.dispatch(id, datagram, from, now);
+                let slot = self.adopt(id, *setup, restart, now);
+                self.dispatch(slot, datagram, from, now);
             }
-            Located::At(id, owner) if owner == self.index => self.dispatch(id, datagram, from, now),
+            Located::At(id, owner) if owner == self.index => {
+                if let Some(slot) = self.peers.find(id) {
+                    self.dispatch(slot, datagram, from, now);
+                }
+            }
             Located::At(_, owner) if first_hand => {
                 if self.routes.len() < self.shared.max_peers * 8 {
                     self.take_route(from, Route::Elsewhere(owner, now + STRAY_ROUTE));
@@ -216,6 +209,19 @@ impl Worker {
         }
     }
 
+    fn adopt(&mut self, id: PeerId, setup: PeerSetup, restart: Option<Generation>, now: Instant) -> Slot {
+        let waited = setup.waited();
+        let sends = (setup.audio.sends, setup.video.as_ref().is_some_and(|video| video.sends));
+        let mut peer = Peer::new(setup, self.shared.identity.clone(), waited, now);
+        if let Some(generation) = restart {
+            peer.restart(generation, sends.0, sends.1);
+        }
+        let armed = peer.poll_timeout();
+        let slot = self.peers.add(id, peer);
+        self.timers.push(Reverse((armed, slot)));
+        slot
+    }
+
     fn hand_over(&self, owner: usize, datagram: &[u8], from: SocketAddr) {
         let Some(mailbox) = self.shared.mailboxes.get().and_then(|all| all.get(owner)) else { return };
         match mailbox.strays.try_send(Stray { from, datagram: BytesMut::from(datagram) }) {
@@ -224,11 +230,11 @@ impl Worker {
         }
     }
 
-    fn queue_handshake(&mut self, id: PeerId, from: SocketAddr, datagram: &[u8]) {
+    fn queue_handshake(&mut self, slot: Slot, from: SocketAddr, datagram: &[u8]) {
         if self.handshakes.len() >= MAX_WAITING_HANDSHAKES {
             return self.counters().dropped(Drop::Queue);
         }
-        self.handshakes.push_back((id, from, BytesMut::from(datagram)));
+        self.handshakes.push_back((slot, from, BytesMut::from(datagram)));
     }
 
     fn handle_mail(&mut self, now: Instant) {
@@ -238,15 +244,15 @@ impl Worker {
         while let Ok(control) = self.control.try_recv() {
             match control {
                 Control::Restart { peer, generation, audio_sends, video_sends } => {
-                    if let Some(resident) = self.peers.get_mut(&peer) {
+                    let slot = self.peers.find(peer);
+                    if let Some(resident) = slot.and_then(|slot| self.peers.get_mut(slot)) {
                         resident.peer.restart(generation, audio_sends, video_sends);
                     }
                 }
                 Control::Close(id) => {
-                    self.with_peer(id, |peer, effects| {
-                        peer.close(now, effects);
-                        Ok(())
-                    });
+                    if let Some(slot) = self.peers.find(id) {
+                        self.close(slot, now);
+                    }
                 }
             }
         }
@@ -254,21 +260,21 @@ impl Worker {
 
     fn handle_handshakes(&mut self, now: Instant) {
         for _ in 0..HANDSHAKES_PER_TURN {
-            let Some((id, from, datagram)) = self.handshakes.pop_front() else { return };
-            self.dispatch(id, &datagram, from, now);
+            let Some((slot, from, datagram)) = self.handshakes.pop_front() else { return };
+            self.dispatch(slot, &datagram, from, now);
         }
     }
 
     fn handle_timers(&mut self, now: Instant) {
-        while let Some(&Reverse((due, id))) = self.timers.peek() {
+        while let Some(&Reverse((due, slot))) = self.timers.peek() {
             if due > now {
                 break;
             }
             self.timers.pop();
             // An entry that was superseded by an earlier one, or whose peer is gone, is skipped.
-            let Some(resident) = self.peers.get_mut(&id).filter(|resident| resident.armed == due) else { continue };
-            resident.armed = now + Duration::from_secs(3600);
-            self.with_peer(id, |peer, effects| {
+            let Some(resident) = self.peers.get_mut(slot).filter(|resident| resident.armed == due) else { continue };
+            resident.armed = now + UNARMED;
+            self.with_peer(slot, |peer, effects| {
                 peer.handle_timeout(now, effects);
                 Ok(())
             });
@@ -288,31 +294,39 @@ impl Worker {
         }
     }
 
-    fn dispatch(&mut self, id: PeerId, datagram: &[u8], from: SocketAddr, now: Instant) {
-        self.with_peer(id, |peer, effects| peer.handle_datagram(datagram, from, now, effects));
+    fn dispatch(&mut self, slot: Slot, datagram: &[u8], from: SocketAddr, now: Instant) {
+        self.with_peer(slot, |peer, effects| peer.handle_datagram(datagram, from, now, effects));
+    }
+
+    fn close(&mut self, slot: Slot, now: Instant) {
+        self.with_peer(slot, |peer, effects| {
+            peer.close(now, effects);
+            Ok(())
+        });
     }
 
     /// Runs something on a peer and does what it wants. A panic costs this peer only.
-    fn with_peer(&mut self, id: PeerId, act: impl FnOnce(&mut Peer, &mut Effects) -> Result<(), Drop>) {
-        let Some(resident) = self.peers.get_mut(&id) else { return };
+    fn with_peer(&mut self, slot: Slot, act: impl FnOnce(&mut Peer, &mut Effects) -> Result<(), Drop>) {
+        let Some(resident) = self.peers.get_mut(slot) else { return };
         let was_live = resident.peer.live();
         let effects = &mut self.effects;
         let result = catch_unwind(AssertUnwindSafe(|| act(&mut resident.peer, effects)));
-        let (ended, live) = match result {
-            Ok(_) => (resident.peer.ended(), resident.peer.live()),
-            Err(_) => (true, false),
-        };
+        let (id, ended, live) = (resident.id, resident.peer.ended() || result.is_err(), resident.peer.live());
+        if !ended && resident.peer.poll_timeout() < resident.armed {
+            // At least a millisecond ahead, so that a deadline that does not move cannot spin.
+            let soonest = self.clock.now() + Duration::from_millis(1);
+            resident.armed = resident.peer.poll_timeout().max(soonest).min(resident.armed);
+            self.timers.push(Reverse((resident.armed, slot)));
+        }
         match result {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => self.counters().dropped(reason),
             Err(_) => self.panicked(),
         }
-        self.note_live(was_live, live);
-        self.settle(id);
+        self.note_live(was_live, live && !ended);
+        self.settle(id, slot);
         if ended {
-            self.remove(id);
-        } else {
-            self.arm(id);
+            self.remove(slot);
         }
     }
 
@@ -330,7 +344,7 @@ impl Worker {
     }
 
     /// Does what the effects say, and empties them; what is to be sent stays for the end of the turn.
-    fn settle(&mut self, id: PeerId) {
+    fn settle(&mut self, id: PeerId, slot: Slot) {
         if self.effects.generation_changed {
             self.effects.generation_changed = false;
             self.shared.registry.promoted(id);
@@ -339,7 +353,7 @@ impl Worker {
             self.routes.remove(&address);
         }
         while let Some(address) = self.effects.routes_added.pop() {
-            self.take_route(address, Route::Here(id));
+            self.take_route(address, Route::Here(slot));
         }
         for kind in std::mem::take(&mut self.effects.events) {
             if kind == MediaEventKind::Connected {
@@ -352,32 +366,23 @@ impl Worker {
     /// An address belongs to one peer: a check for another one moves it.
     fn take_route(&mut self, address: SocketAddr, route: Route) {
         let old = self.routes.insert(address, route);
-        if let (Some(Route::Here(old)), new) = (old, route)
-            && !matches!(new, Route::Here(id) if id == old)
-            && let Some(resident) = self.peers.get_mut(&old)
+        if let Some(Route::Here(old)) = old
+            && !matches!(route, Route::Here(slot) if slot == old)
+            && let Some(resident) = self.peers.get_mut(old)
         {
             resident.peer.forget_address(address);
         }
     }
 
-    fn arm(&mut self, id: PeerId) {
-        let Some(resident) = self.peers.get_mut(&id) else { return };
-        let due = resident.peer.poll_timeout();
-        if due < resident.armed {
-            // At least a millisecond ahead, so that a deadline that does not move cannot spin.
-            resident.armed = due.max(self.clock.now() + Duration::from_millis(1)).min(resident.armed);
-            self.timers.push(Reverse((resident.armed, id)));
-        }
-    }
-
-    fn remove(&mut self, id: PeerId) {
-        self.shared.registry.remove(id);
-        let Some(resident) = self.peers.remove(&id) else { return };
+    fn remove(&mut self, slot: Slot) {
+        let Some(resident) = self.peers.remove(slot) else { return };
+        self.shared.registry.remove(resident.id);
         for address in resident.peer.addresses() {
-            if matches!(self.routes.get(&address), Some(Route::Here(owner)) if *owner == id) {
+            if matches!(self.routes.get(&address), Some(Route::Here(owner)) if *owner == slot) {
                 self.routes.remove(&address);
             }
         }
+        self.handshakes.retain(|(waiting, ..)| *waiting != slot);
     }
 
     fn tell(&self, peer: PeerId, kind: MediaEventKind) {
@@ -400,12 +405,8 @@ impl Worker {
 
     fn close_all(&mut self) {
         let now = self.begin_turn();
-        let ids: Vec<_> = self.peers.keys().copied().collect();
-        for id in ids {
-            self.with_peer(id, |peer, effects| {
-                peer.close(now, effects);
-                Ok(())
-            });
+        for slot in self.peers.slots() {
+            self.close(slot, now);
         }
     }
 }

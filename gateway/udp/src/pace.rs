@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a busy thread sleeps between batches. The price is latency, at most this much per hop.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(2);
 /// Arrivals are counted over this span.
 const WINDOW: Duration = Duration::from_millis(10);
 /// Arrivals per window from which on a thread is busy: 2000 datagrams a second, some 40 audio calls.
