@@ -3,9 +3,8 @@ import { expectEndedOnce } from "../harness/expect.ts";
 import { callEcho, inACall } from "../harness/scenario.ts";
 import { pause, until } from "../harness/wait.ts";
 
-// Together, because most of their time is waiting.
 for (const seconds of [1, 5, 31]) {
-  test.concurrent(`frozen for ${seconds} s, thawed: it serves nobody who moved`, { timeout: 90_000 }, async () => {
+  test(`frozen for ${seconds} s, thawed: it serves nobody who moved`, { timeout: 90_000 }, async () => {
     const { tab, serving, call } = await inACall();
     const frozenAt = serving.freeze();
     await tab.waitFor("signedin", { since: frozenAt });

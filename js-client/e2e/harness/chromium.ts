@@ -1,6 +1,6 @@
 // Headless Chromium with a humming microphone, and the tabs that tests drive.
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { onTestFailed, onTestFinished } from "vitest";
+import { onTestFinished } from "vitest";
 import type { Driver, LoggedEvent } from "../page/driver.ts";
 import { toneFile } from "./tone.ts";
 import { until } from "./wait.ts";
@@ -38,8 +38,10 @@ export class Chromium {
       ],
     });
     const started = new Chromium(browser);
-    onTestFailed(() => started.printLogs());
-    onTestFinished(() => browser.close());
+    onTestFinished(async ({ task }) => {
+      if (task.result?.state === "fail") await started.printLogs();
+      await browser.close();
+    });
     return started;
   }
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { onTestFailed, onTestFinished } from "vitest";
+import { onTestFinished } from "vitest";
 import { freePort } from "./ports.ts";
 import { Process } from "./process.ts";
 import { TcpProxy } from "./tcpProxy.ts";
@@ -208,8 +208,10 @@ export class Cluster {
       balancerFlags: [],
       ...options,
     });
-    onTestFailed(() => cluster.printLogs());
-    onTestFinished(() => cluster.stop());
+    onTestFinished(async ({ task }) => {
+      if (task.result?.state === "fail") cluster.printLogs();
+      await cluster.stop();
+    });
     await cluster.prepare();
     await Promise.all(cluster.instances.map((instance) => instance.start()));
     await Promise.all(cluster.balancers.map((balancer) => balancer.start()));

@@ -8,9 +8,9 @@ export async function expectNothingLost(tab: Tab): Promise<void> {
   expect(await tab.events("signedin"), "no session is made anew").toHaveLength(1);
 }
 
-/** RTP never stopped since the call began, but for what one getStats round may miss on a busy machine. */
+/** RTP never stopped since the call began, but for what a busy machine may swallow. */
 export async function expectMediaFlowed(tab: Tab): Promise<void> {
-  expect(await tab.do("mediaGapMs"), "longest time without a packet").toBeLessThan(500);
+  expect(await tab.do("mediaGapMs"), "longest time without a packet").toBeLessThan(1_000);
 }
 
 /** The call ended once, for this reason. */

@@ -10,25 +10,25 @@ export class Network {
   readonly host: string;
   private readonly subnet: string;
   private readonly name: string;
+  private readonly cable: string;
 
-  private constructor() {
-    const number = process.pid % 250;
+  private constructor(number: number) {
     this.name = `holdfast-${number}`;
+    this.cable = `hf${number}`;
     this.subnet = `10.177.${number}`;
     this.host = `${this.subnet}.1`;
   }
 
   static start(): Network {
-    const network = new Network();
-    const [near, far] = [`hf${network.name.slice(9)}a`, "wire"];
-    onTestFinished(() => run("ip", "netns", "delete", network.name));
+    const network = new Network(process.pid % 250);
+    onTestFinished(() => network.remove());
     run("ip", "netns", "add", network.name);
-    run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", network.name);
-    run("ip", "address", "add", `${network.host}/24`, "dev", near);
-    run("ip", "link", "set", near, "up");
+    run("ip", "link", "add", network.cable, "type", "veth", "peer", "name", "wire", "netns", network.name);
+    run("ip", "address", "add", `${network.host}/24`, "dev", network.cable);
+    run("ip", "link", "set", network.cable, "up");
     network.inside("ip", "link", "set", "lo", "up");
-    network.inside("ip", "link", "set", far, "up");
-    network.inside("ip", "address", "add", `${network.subnet}.2/24`, "dev", far);
+    network.inside("ip", "link", "set", "wire", "up");
+    network.inside("ip", "address", "add", `${network.subnet}.2/24`, "dev", "wire");
     network.inside("ip", "route", "add", "default", "via", network.host);
     return network;
   }
@@ -48,6 +48,12 @@ export class Network {
     writeFileSync(path, `#!/bin/sh\nexec nsenter --net=/run/netns/${this.name} ${program} "$@"\n`);
     chmodSync(path, 0o755);
     return path;
+  }
+
+  /** The cable too, because a namespace lives on as long as a process in it. */
+  private remove(): void {
+    run("ip", "link", "delete", this.cable);
+    run("ip", "netns", "delete", this.name);
   }
 
   private inside(...command: string[]): void {
