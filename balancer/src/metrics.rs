@@ -225,6 +225,9 @@ fn instances(scrape: &Scrape, view: &View) -> Result<(), prometheus::Error> {
         sessions.with_label_values(&id).set(instance.report.sessions.into());
         calls.with_label_values(&id).set(instance.report.calls.into());
     }
+    let discarded =
+        scrape.counters("holdfast_rounds_discarded_total", "Rounds of checks after which the loop woke late.", &[])?;
+    discarded.with_label_values::<&str>(&[]).inc_by(snapshot.discarded_rounds);
     scrape.gauge("holdfast_blind", "1 while too many instances are silent to judge them.")?.set(snapshot.blind.into());
     plan(scrape, "sessions", &snapshot.plan.sessions)?;
     plan(scrape, "calls", &snapshot.plan.calls)

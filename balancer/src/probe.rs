@@ -76,7 +76,13 @@ async fn run(probes: Probes, shared: Shared, mut doubts: mpsc::Receiver<Endpoint
     loop {
         let (due, _) = probe.pool.poll_timeout();
         tokio::select! {
-            () = tokio::time::sleep_until(probe.shared.clock.instant(due)) => probe.pool.handle_timeout(probe.now()),
+            () = tokio::time::sleep_until(probe.shared.clock.instant(due)) => {
+                let now = probe.now();
+                // What has arrived is read before anybody's silence is judged.
+                tokio::task::yield_now().await;
+                probe.take_in(&mut answers);
+                probe.pool.handle_timeout(now);
+            }
             Some((endpoint, number, answer)) = answers.recv() => probe.handle_answer(endpoint, number, answer),
             Some(endpoint) = ends.recv() => probe.pool.handle_doubt(probe.now(), endpoint),
             Some(endpoint) = doubts.recv() => probe.pool.handle_doubt(probe.now(), endpoint),
@@ -90,9 +96,7 @@ async fn run(probes: Probes, shared: Shared, mut doubts: mpsc::Receiver<Endpoint
             },
         }
         // What came together is judged together: one snapshot instead of one per instance.
-        while let Ok((endpoint, number, answer)) = answers.try_recv() {
-            probe.handle_answer(endpoint, number, answer);
-        }
+        probe.take_in(&mut answers);
         probe.carry_out();
     }
 }
@@ -137,6 +141,12 @@ impl Probe {
         self.shared.clock.now()
     }
 
+    fn take_in(&mut self, answers: &mut mpsc::UnboundedReceiver<Answered>) {
+        while let Ok((endpoint, number, answer)) = answers.try_recv() {
+            self.handle_answer(endpoint, number, answer);
+        }
+    }
+
     fn handle_answer(&mut self, endpoint: Endpoint, number: u64, answer: Answer) {
         self.setup.metrics.checked(&answer);
         self.pool.handle_answer(self.now(), endpoint, number, answer);
@@ -165,7 +175,7 @@ impl Probe {
                     drop(admission);
                     self.links.get(&serial).inspect(|link| link.raise(loss));
                 }
-                Command::Drain { endpoint, drain } => self.drain(endpoint, drain),
+                Command::Drain { endpoint, drain } => self.tell_drain(endpoint, drain),
             }
         }
         self.forget();
@@ -205,7 +215,7 @@ impl Probe {
         });
     }
 
-    fn drain(&mut self, endpoint: Endpoint, drain: bool) {
+    fn tell_drain(&mut self, endpoint: Endpoint, drain: bool) {
         let checker = self.checker(endpoint);
         tokio::task::spawn_local(async move {
             if !checker.drain(drain).await {

@@ -161,10 +161,11 @@ impl Member {
         Some(current.traffic.last_heard().max(self.listening_since))
     }
 
-    /// What was missed until now proves nothing.
-    pub(crate) fn pardon(&mut self, now: Time) {
-        self.listening_since = now;
-        self.checks.iter_mut().for_each(|check| check.asked = now);
+    /// So much of the time until now does not count.
+    pub(crate) fn pardon(&mut self, now: Time, missed: Duration) {
+        let heard = self.last_heard().unwrap_or(self.listening_since);
+        self.listening_since = (heard + missed).min(now);
+        self.checks.iter_mut().for_each(|check| check.asked = (check.asked + missed).min(now));
     }
 
     pub(crate) fn lose(&mut self, now: Time, loss: Loss) -> Option<Lost> {

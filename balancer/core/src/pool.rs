@@ -105,6 +105,7 @@ pub struct Pool {
     next_number: u64,
     next_serial: u64,
     capacity_is_short: bool,
+    discarded_rounds: u64,
     changed: bool,
 }
 
@@ -124,6 +125,7 @@ impl Pool {
             next_number: 0,
             next_serial: 0,
             capacity_is_short: true,
+            discarded_rounds: 0,
             changed: true,
         }
     }
@@ -189,8 +191,10 @@ impl Pool {
     /// To be called at [`Pool::poll_timeout`], or as soon after it as possible.
     pub fn handle_timeout(&mut self, now: Time) {
         let (due, _) = self.poll_timeout();
-        if now.saturating_sub(due) > OVERSLEPT {
-            self.pardon(now);
+        let late = now.saturating_sub(due);
+        if late > OVERSLEPT {
+            self.discarded_rounds += 1;
+            self.pardon(now, late);
         }
         self.members.values_mut().for_each(|member| member.judge_lateness(now));
         self.judge_silence(now);
@@ -246,9 +250,11 @@ impl Pool {
         self.changed = true;
     }
 
-    /// What was missed until now proves nothing: everybody's silence starts anew.
-    fn pardon(&mut self, now: Time) {
-        self.members.values_mut().for_each(|member| member.pardon(now));
+    /// What was missed for so long proves nothing: it does not count as silence. On a busy machine that happens in every other
+    /// round, so the time before still counts; after a long sleep it does not, for the answers to old checks may be lost.
+    fn pardon(&mut self, now: Time, missed: Duration) {
+        let missed = if missed >= self.config.silence / 2 { now } else { missed };
+        self.members.values_mut().for_each(|member| member.pardon(now, missed));
     }
 
     fn judge_silence(&mut self, now: Time) {
@@ -260,7 +266,7 @@ impl Pool {
         let was_blind = self.judge.blind();
         let fallen = self.judge.judge(now, &quiet);
         if was_blind && !self.judge.blind() {
-            self.pardon(now);
+            self.pardon(now, now);
         }
         for endpoint in fallen {
             self.lose(now, endpoint, Loss::Silent);
@@ -284,6 +290,7 @@ impl Pool {
             protect_spare: self.config.protect_spare,
             blind: self.judge.blind(),
             settled: self.settled(now),
+            discarded_rounds: self.discarded_rounds,
         };
         let snapshot = Snapshot::compose(self.instances(now), self.unseen(), rules);
         self.capacity_is_short = snapshot.capacity_is_short();

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub blind: bool,
     /// Every endpoint has answered, refused, or had its time. Before that an unknown pin may be one not yet heard of.
     pub settled: bool,
+    /// Rounds of checks that proved nothing, because the loop itself woke late. Many mean a busy machine.
+    pub discarded_rounds: u64,
     /// What the instances can bear.
     pub plan: Plan,
     /// With `--protect-spare`: new users that may still enter before too few instances may die. `None`: no such rule.
@@ -56,6 +58,8 @@ pub struct Rules {
     pub blind: bool,
     /// [`Snapshot::settled`].
     pub settled: bool,
+    /// [`Snapshot::discarded_rounds`].
+    pub discarded_rounds: u64,
 }
 
 /// One run of one instance.
@@ -141,6 +145,7 @@ impl Snapshot {
             unseen,
             blind: rules.blind,
             settled: rules.settled,
+            discarded_rounds: rules.discarded_rounds,
             plan: sizing::plan(&shares, rules.wanted),
             newcomers: rules.protect_spare.then(|| sizing::newcomers(&shares, rules.wanted)),
         }

@@ -6,7 +6,7 @@ mod world;
 use balancer_core::{
     AdminState, InstanceId, Loss, Run, State, Time,
     pick::{Avoid, pick},
-    pool::{CHECK_INTERVAL, OVERSLEPT},
+    pool::CHECK_INTERVAL,
     silence::WINDOW,
 };
 use std::collections::BTreeMap;
@@ -60,8 +60,8 @@ impl Truth {
             7 | 8 => self.heal(index),
             _ => (0..INSTANCES).for_each(|each| self.heal(each)),
         }
-        // It was due within a check interval; less than that and the tolerance may go unnoticed.
-        if self.world.now > now + CHECK_INTERVAL + OVERSLEPT {
+        // It was due within a check interval. After a short sleep the silence before it still counts.
+        if self.world.now > now + CHECK_INTERVAL + config().silence / 2 {
             self.thawed = self.world.now;
         }
         self.note_health();

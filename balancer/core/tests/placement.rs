@@ -90,7 +90,8 @@ fn only_instances_that_are_up_and_wanted_get_new_sessions() {
 fn late_is_better_than_never_unless_the_balancer_is_blind() {
     let suspects = || (0..2).map(|index| instance(index, |each, _| each.state = State::Suspect)).collect();
     assert!(pick(&compose(suspects()), &Avoid::default(), &mut seeded(1)).is_some());
-    let rules = Rules { wanted: Wanted::default(), protect_spare: false, blind: true, settled: true };
+    let rules =
+        Rules { wanted: Wanted::default(), protect_spare: false, blind: true, settled: true, discarded_rounds: 0 };
     let blind = Snapshot::compose(suspects(), Vec::new(), rules);
     assert!(pick(&blind, &Avoid::default(), &mut seeded(1)).is_none());
     assert_eq!(compose(suspects()).plan.tighter.instances, 0, "the plan counts on none of them");

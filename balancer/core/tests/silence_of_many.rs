@@ -97,3 +97,18 @@ fn answers_that_come_back_one_after_the_other_cut_nobody() {
     assert_eq!(world.cuts, []);
     assert!((0..3).all(|index| world.state(index) == State::Up));
 }
+
+#[test]
+fn a_busy_machine_that_always_wakes_late_still_finds_a_frozen_instance() {
+    let mut world = World::up(3);
+    world.gateway(0).frozen = true;
+    let frozen = world.now;
+    while world.state(0) != State::Down(Loss::Silent) {
+        assert!(world.now - frozen < ms(1_500), "never found");
+        let (due, _) = world.pool.poll_timeout();
+        world.oversleep(due - world.now + ms(60));
+        world.run(ms(2));
+    }
+    assert!(world.snapshot.discarded_rounds > 2);
+    assert_eq!(world.cuts.len(), 1, "and nobody else");
+}

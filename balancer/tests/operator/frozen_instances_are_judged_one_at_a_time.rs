@@ -10,14 +10,14 @@ use crate::{
 use std::time::{Duration, Instant};
 
 #[test]
-fn one_is_silent_within_half_a_second() {
+fn one_is_silent_within_a_second() {
     let fakes = [Fake::start("a"), Fake::start("b"), Fake::start("c")];
     let process = Process::start(&fakes, &[]);
     fakes[0].mood(Mood::Frozen);
     let frozen = Instant::now();
     eventually("a is down", || process.states() == ["down", "up", "up"]);
     let took = frozen.elapsed();
-    assert!((Duration::from_millis(290)..Duration::from_millis(700)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(290)..Duration::from_millis(1_000)).contains(&took), "{took:?}");
     assert_eq!(process.instances("loss")[0], "silent");
     fakes[0].mood(Mood::Serving);
     eventually("a is back", || process.states() == ["up", "up", "up"]);

@@ -274,6 +274,7 @@ pub(crate) fn instances(count: usize) -> Vec<Instance> {
 }
 
 pub(crate) fn compose(instances: Vec<Instance>) -> Snapshot {
-    let rules = Rules { wanted: Wanted::default(), protect_spare: false, blind: false, settled: true };
+    let rules =
+        Rules { wanted: Wanted::default(), protect_spare: false, blind: false, settled: true, discarded_rounds: 0 };
     Snapshot::compose(instances, Vec::new(), rules)
 }
