@@ -1,12 +1,16 @@
 //! Bodies: a request's is read whole before an instance is asked, so that it can be sent again and a broken one reaches nobody;
 //! an answer's is passed on as it comes.
 
-use super::upstream::{Connection, Upstream};
+use super::{
+    request::Refusal,
+    upstream::{Connection, Upstream},
+};
 use bytes::{Bytes, BytesMut};
 use gateway_protocol::ProblemType;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
+    cell::Cell,
     convert::Infallible,
     pin::Pin,
     rc::Rc,
@@ -15,10 +19,10 @@ use std::{
 };
 use tokio::time::timeout;
 
-use super::request::Refusal;
-
 /// Largest request body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// Bytes of request bodies that one thread holds at most; beyond that further ones are refused.
+const MAX_HELD: usize = 64 * 1024 * 1024;
 /// How long a client may take to send a body: it is small, so slowness is an attack or a dead link.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -26,15 +30,51 @@ const TOO_LARGE: Refusal = Refusal { kind: ProblemType::TooLarge, detail: "a bod
 const MALFORMED: Refusal = Refusal { kind: ProblemType::BadRequest, detail: "the body breaks off or is malformed" };
 const TOO_SLOW: Refusal = Refusal { kind: ProblemType::BadRequest, detail: "the body took longer than 10 s" };
 
-/// A request's whole body.
-pub(crate) async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
+const TOO_MANY: Refusal = Refusal { kind: ProblemType::NoInstance, detail: "too many bodies are being received" };
+
+/// Counts the bytes of bodies that a thread holds.
+#[derive(Default)]
+pub(crate) struct Room(Cell<usize>);
+
+/// A request's whole body, counted as long as it is held.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    room: Option<(Rc<Room>, usize)>,
+}
+
+impl Held {
+    fn take(room: &Rc<Room>, size: usize) -> Result<Self, Refusal> {
+        let taken = room.0.get() + size;
+        if taken > MAX_HELD {
+            return Err(TOO_MANY);
+        }
+        room.0.set(taken);
+        Ok(Self { bytes: Bytes::new(), room: Some((Rc::clone(room), size)) })
     }
-    if body.size_hint().lower() > MAX_BODY as u64 {
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some((room, size)) = &self.room {
+            room.0.set(room.0.get() - size);
+        }
+    }
+}
+
+/// A request's whole body.
+pub(crate) async fn read(body: Incoming, room: &Rc<Room>) -> Result<Held, Refusal> {
+    if body.is_end_stream() {
+        return Ok(Held::default());
+    }
+    let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
+    if least > MAX_BODY as u64 {
         return Err(TOO_LARGE);
     }
-    timeout(BODY_LIMIT, collect(body)).await.unwrap_or(Err(TOO_SLOW))
+    let size = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_BODY);
+    let mut held = Held::take(room, size)?;
+    held.bytes = timeout(BODY_LIMIT, collect(body)).await.unwrap_or(Err(TOO_SLOW))?;
+    Ok(held)
 }
 
 async fn collect(mut body: Incoming) -> Result<Bytes, Refusal> {

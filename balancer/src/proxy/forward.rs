@@ -3,7 +3,7 @@
 
 use super::{
     answer,
-    body::AnswerBody,
+    body::{AnswerBody, Held},
     client_io::ClientState,
     cookies::{self, Pins, Received},
     request::Wish,
@@ -32,18 +32,26 @@ const SESSIONS: &str = "/v1/sessions";
 /// Longest problem that is read to learn its type.
 const MAX_PROBLEM: u64 = 4 * 1024;
 
+/// A request that may be sent to an instance.
+pub(crate) struct Checked {
+    /// Of origin-form, without anything that only the balancer may say.
+    pub(crate) head: Parts,
+    pub(crate) body: Held,
+    pub(crate) wish: Wish,
+    pub(crate) cookies: Received,
+    /// What the client does not want.
+    pub(crate) avoid: Option<Run>,
+    /// The browser speaks TLS.
+    pub(crate) is_secure: bool,
+}
+
 /// A checked request on its way.
 pub(crate) struct Forward {
     worker: Rc<Worker>,
     client: Rc<ClientState>,
-    head: Parts,
-    body: Bytes,
-    wish: Wish,
+    request: Checked,
     kind: Kind,
     repeat: Repeat,
-    cookies: Received,
-    avoid: Option<Run>,
-    is_secure: bool,
 }
 
 /// How a request's way ended, other than with an answer to pass on.
@@ -58,30 +66,21 @@ enum Fruitless {
 pub(crate) type Answered = (Response<Incoming>, Connection);
 
 impl Forward {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one checked request, each used once")]
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        client: Rc<ClientState>,
-        mut head: Parts,
-        body: Bytes,
-        wish: Wish,
-        cookies: Received,
-        avoid: Option<Run>,
-        is_secure: bool,
-    ) -> Self {
-        head.extensions.clear();
+    pub(crate) fn new(worker: Rc<Worker>, client: Rc<ClientState>, request: Checked) -> Self {
+        let (head, body) = (&request.head, &request.body.bytes);
         let has_key = head.headers.contains_key(own::IDEMPOTENCY_KEY) && body.len() <= retry::MAX_KEPT_BODY_BYTES;
         let repeat = Repeat::of(head.method.as_str(), !body.is_empty(), has_key);
-        let kind = kind(&head);
-        Self { worker, client, head, body, wish, kind, repeat, cookies, avoid, is_secure }
+        let kind = kind(head);
+        Self { worker, client, request, kind, repeat }
     }
 
     /// The answer.
     pub(crate) async fn run(self) -> Response<AnswerBody> {
         self.worker.budget.borrow_mut().earn();
-        let Pins { browser, session, errors } = self.cookies.pins(&self.worker.rules.keys, self.is_secure);
+        let Pins { browser, session, errors } =
+            self.request.cookies.pins(&self.worker.rules.keys, self.request.is_secure);
         errors.into_iter().for_each(|error| self.worker.count(Count::PinError(error)));
-        let avoid = Avoid { tried: Vec::new(), unwanted: self.avoid.clone() };
+        let avoid = Avoid { tried: Vec::new(), unwanted: self.request.avoid.clone() };
         let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
         if self.kind == Kind::SignIn
             && let Err(refused) = self.admit(&mut ask).await
@@ -162,10 +161,10 @@ impl Forward {
     }
 
     fn outgoing(&self) -> Outgoing {
-        let mut request = Outgoing::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.headers_mut() = self.head.headers.clone();
+        let mut request = Outgoing::new(Full::new(self.request.body.bytes.clone()));
+        *request.method_mut() = self.request.head.method.clone();
+        *request.uri_mut() = self.request.head.uri.clone();
+        *request.headers_mut() = self.request.head.headers.clone();
         request
     }
 
@@ -177,7 +176,7 @@ impl Forward {
     ) -> (Rc<Upstream>, Result<Answered, Failed>) {
         let is_watched = self.kind == Kind::SignIn && self.repeat == Repeat::Harmless;
         if !is_watched {
-            let outcome = Rc::clone(&upstream).exchange(request, self.wish == Wish::WebSocket).await;
+            let outcome = Rc::clone(&upstream).exchange(request, self.request.wish == Wish::WebSocket).await;
             return (upstream, outcome);
         }
         let reserve = || {
@@ -261,7 +260,7 @@ impl Forward {
             kind: self.kind,
             told,
             status: status.as_u16(),
-            sign_off: self.head.method == Method::DELETE,
+            sign_off: self.request.head.method == Method::DELETE,
             browser_pin: ask.browser_pin,
         };
         let (browser, session) = (route::browser_cookie(&answer), route::session_cookie(&answer));
@@ -272,12 +271,14 @@ impl Forward {
             ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
         let pin = |member| self.worker.rules.keys.write(run, id, Clock::unix_seconds(), member);
         if let Change::Set { member } = browser {
-            cookies::set_browser(headers, &pin(member), self.is_secure);
+            cookies::set_browser(headers, &pin(member), self.request.is_secure);
         }
         let session_id = self.session_id(headers);
         match (session, session_id) {
-            (Change::Set { member }, Some(id)) => cookies::set_session(headers, &id, &pin(member), self.is_secure),
-            (Change::Expire, Some(id)) => cookies::expire_session(headers, &id, self.is_secure),
+            (Change::Set { member }, Some(id)) => {
+                cookies::set_session(headers, &id, &pin(member), self.request.is_secure)
+            }
+            (Change::Expire, Some(id)) => cookies::expire_session(headers, &id, self.request.is_secure),
             (Change::Set { .. } | Change::Expire | Change::Keep, _) => {}
         }
     }
@@ -286,7 +287,7 @@ impl Forward {
     fn session_id(&self, headers: &HeaderMap) -> Option<String> {
         let path = match self.kind {
             Kind::SignIn => headers.get(header::LOCATION)?.to_str().ok()?,
-            Kind::Session => self.head.uri.path(),
+            Kind::Session => self.request.head.uri.path(),
             Kind::Page => return None,
         };
         cookies::session_id(path).map(str::to_owned)
@@ -294,9 +295,9 @@ impl Forward {
 
     fn nowhere(&self, why: NoRoute) -> Response<AnswerBody> {
         self.worker.count(Count::NoInstance);
-        let accepts_html = self.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accepts_html = self.request.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let wants_page = self.kind == Kind::Page
-            && self.head.method == Method::GET
+            && self.request.head.method == Method::GET
             && accepts_html.is_some_and(|accept| accept.contains("text/html"));
         answer::unavailable(&why.to_string(), admission::retry_after(&mut self.worker.random()), wants_page)
     }

@@ -13,8 +13,8 @@ pub(crate) struct Quota {
     open: Mutex<HashMap<IpAddr, u32>>,
 }
 
-/// One counted connection.
-#[derive(Debug)]
+/// One counted connection, or by default one that does not count.
+#[derive(Debug, Default)]
 pub(crate) struct Place(Option<(Arc<Quota>, IpAddr)>);
 
 impl Quota {

@@ -2,10 +2,10 @@
 
 use super::{
     answer,
-    body::{self, AnswerBody},
+    body::{self, AnswerBody, Room},
     client_io::ClientState,
     cookies::Received,
-    forward::Forward,
+    forward::{Checked, Forward},
     request::{self, Wish},
     tls::Tls,
     upstream::Upstream,
@@ -52,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) rules: Arc<Rules>,
     pub(crate) budget: RefCell<Budget>,
     tally: Arc<Tally>,
+    room: Rc<Room>,
     random: RefCell<SmallRng>,
     /// By the serial number of the run.
     upstreams: RefCell<HashMap<u64, Rc<Upstream>>>,
@@ -64,6 +65,7 @@ impl Worker {
             shared,
             rules,
             tally,
+            room: Rc::default(),
             budget: RefCell::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
             upstreams: RefCell::default(),
@@ -97,7 +99,7 @@ impl Worker {
         upstreams.values().for_each(|upstream| upstream.sweep());
     }
 
-    fn is_trusted(&self, peer: IpAddr) -> bool {
+    pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
         self.rules.trusted_proxies.contains(&peer)
     }
 
@@ -141,7 +143,7 @@ async fn checked(
     let fault = client.next_request();
     let (mut head, body) = request.into_parts();
     let wish = request::check(&mut head, fault)?;
-    let body = body::read(body).await?;
+    let body = body::read(body, &worker.room).await?;
     let is_trusted = worker.is_trusted(client.peer);
     let is_tls = worker.rules.tls.is_some();
     let is_secure = is_tls || (is_trusted && request::is_forwarded_https(&head.headers));
@@ -153,5 +155,6 @@ async fn checked(
     if wish == Wish::WebSocket {
         request::ask_for_websocket(&mut head.headers);
     }
-    Ok(Forward::new(Rc::clone(worker), Rc::clone(client), head, body, wish, cookies, avoid, is_secure))
+    let checked = Checked { head, body, wish, cookies, avoid, is_secure };
+    Ok(Forward::new(Rc::clone(worker), Rc::clone(client), checked))
 }

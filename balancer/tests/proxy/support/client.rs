@@ -148,3 +148,14 @@ pub(crate) fn upgrade(path: &str, cookie: &str) -> String {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
 }
+
+/// A session's WebSocket, with the instance's greeting already read.
+pub(crate) fn open_socket(address: SocketAddr) -> Client {
+    let signed_in = ask(address, sign_in("", ""));
+    let mut socket = Client::connect(address);
+    let path = format!("/v1/sessions/{}/socket", signed_in.session());
+    socket.send(upgrade(&path, &signed_in.cookie("holdfast-session")));
+    assert_eq!(socket.answer().expect("an answer").status, 101);
+    assert_eq!(socket.take(4).expect("a frame"), b"\x81\x02hi");
+    socket
+}

@@ -145,6 +145,11 @@ impl Fake {
         self.state.sessions.lock().expect("not poisoned").len()
     }
 
+    /// Closes every open WebSocket without a close frame.
+    pub(crate) fn hang_up(&self) {
+        self.say(b"");
+    }
+
     /// Sends bytes on every open WebSocket.
     pub(crate) fn say(&self, bytes: &[u8]) {
         self.state.out.send(bytes.to_vec()).expect("a WebSocket is open");
@@ -232,6 +237,7 @@ async fn serve(
         (_, Some(_)) => problem(ProblemType::SessionUnknown),
         (_, None) if path == "/mute" => std::future::pending().await,
         (_, None) if path == "/half" => half(),
+        (_, None) if path == "/large" => text(StatusCode::OK, &"large ".repeat(500_000)),
         (_, None) => text(StatusCode::OK, &format!("page of {}", state.id)),
     })
 }
@@ -277,6 +283,7 @@ fn socket(state: &Arc<State>, id: &str, request: &mut Request<Incoming>) -> Resp
         loop {
             tokio::select! {
                 said = out.recv() => match said {
+                    Ok(bytes) if bytes.is_empty() => return,
                     Ok(bytes) => drop(socket.write_all(&bytes).await),
                     Err(_) => return,
                 },
