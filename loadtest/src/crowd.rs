@@ -144,10 +144,8 @@ impl Crowd {
         let (published, line) = watch::channel(Snapshot::default());
         let collector = tokio::spawn(collect(inbox, published, Arc::downgrade(&shared), load.quiet));
         let over_capacity = Arc::new(AtomicU64::new(0));
-        let watcher = match &load.admin {
-            Some(admin) => Some(tokio::spawn(watch_capacity(admin.clone(), over_capacity.clone()))),
-            None => None,
-        };
+        let watch = |admin: &String| tokio::spawn(watch_capacity(admin.clone(), over_capacity.clone()));
+        let watcher = load.admin.as_ref().map(watch);
         let arrivals = tokio::task::spawn_local(arrive(load, shared.clone()));
         Ok(Self { shared, stop, arrivals, collector, line, watcher, over_capacity })
     }

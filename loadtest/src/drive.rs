@@ -198,6 +198,9 @@ impl Shell {
             if let Some(at) = counts.last_received.filter(|_| counts.connected.is_some()) {
                 self.user.handle_heard(&line.call, at.saturating_duration_since(self.shared.start));
             }
+            if let Some(sent) = counts.newest_returned {
+                self.user.handle_returned(&line.call, sent.saturating_duration_since(self.shared.start));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webrtc::media_stream::track_local::TrackLocal;
@@ -37,6 +37,7 @@ pub struct WebrtcPeer {
 
 struct Status {
     mark: u64,
+    born: Instant,
     counts: Mutex<PeerCounts>,
     state: watch::Sender<PeerState>,
 }
@@ -55,10 +56,13 @@ impl Status {
         if payload.get(..8) != Some(&self.mark.to_be_bytes()) {
             return self.count(|counts| counts.foreign += 1);
         }
+        let sent = payload.get(8..16).and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
+        let sent = sent.and_then(|micros| self.born.checked_add(Duration::from_micros(micros)));
         self.count(|counts| {
             counts.returned += 1;
             counts.first_returned.get_or_insert(now);
             counts.last_received = Some(now);
+            counts.newest_returned = counts.newest_returned.max(sent);
         });
         if *self.state.borrow() == PeerState::Connected {
             self.become_state(PeerState::Flowing);
@@ -116,7 +120,7 @@ impl WebrtcPeer {
     pub async fn open() -> anyhow::Result<(Self, String)> {
         let mark = rand::random::<u64>();
         let state = watch::Sender::new(PeerState::New);
-        let status = Arc::new(Status { mark, counts: Mutex::default(), state });
+        let status = Arc::new(Status { mark, born: Instant::now(), counts: Mutex::default(), state });
         let mut media = MediaEngine::default();
         media.register_codec(codec(), RtpCodecKind::Audio)?;
         let registry = register_default_interceptors(Registry::new(), &mut media)?;
@@ -216,7 +220,6 @@ async fn send(track: Arc<dyn TrackLocal>, ssrc: u32, status: Arc<Status>) {
     }
     let mut payload = [0; PAYLOAD_BYTES];
     payload[..8].copy_from_slice(&status.mark.to_be_bytes());
-    let payload = Bytes::copy_from_slice(&payload);
     let mut header = rtc::rtp::header::Header {
         version: 2,
         payload_type: PAYLOAD_TYPE,
@@ -229,7 +232,9 @@ async fn send(track: Arc<dyn TrackLocal>, ssrc: u32, status: Arc<Status>) {
         ticks.tick().await;
         header.sequence_number = header.sequence_number.wrapping_add(1);
         header.timestamp = header.timestamp.wrapping_add(SAMPLES);
-        let packet = rtc::rtp::Packet { header: header.clone(), payload: payload.clone() };
+        let age = u64::try_from(status.born.elapsed().as_micros()).unwrap_or(u64::MAX);
+        payload[8..16].copy_from_slice(&age.to_be_bytes());
+        let packet = rtc::rtp::Packet { header: header.clone(), payload: Bytes::copy_from_slice(&payload) };
         if track.write_rtp(packet).await.is_ok() {
             status.count(|counts| counts.sent += 1);
         }

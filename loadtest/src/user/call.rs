@@ -12,10 +12,8 @@ const LIVENESS: Duration = Duration::from_millis(600);
 const RESTART_PATIENCE: Duration = Duration::from_secs(4);
 /// How often a stalled call is looked at.
 const STALL_STEP: Duration = Duration::from_millis(50);
-/// A call called lost is listened to for this long..
+/// A call called lost is listened to for this long: a packet sent after the verdict that comes back proves it wrong.
 const AUTOPSY: Duration = Duration::from_millis(1000);
-/// ..and what comes later than this after the verdict was sent by somebody alive, not left over in a buffer.
-const AFTERGLOW: Duration = Duration::from_millis(300);
 
 /// The one call of a user.
 #[derive(Debug)]
@@ -93,11 +91,12 @@ impl<R: Rng> VirtualUser<R> {
                 self.has_service();
             }
         }
-        if let Some(autopsy) = self.autopsy.as_mut().filter(|autopsy| autopsy.call == *call)
-            && at > autopsy.verdict + AFTERGLOW
-            && !autopsy.heard
-        {
-            autopsy.heard = true;
+    }
+
+    /// The newest packet of the call's peer that came back had been sent at `sent`.
+    pub fn handle_returned(&mut self, call: &CallId, sent: Now) {
+        let autopsy = self.autopsy.as_mut().filter(|autopsy| autopsy.call == *call && autopsy.verdict < sent);
+        if autopsy.is_some_and(|autopsy| !std::mem::replace(&mut autopsy.heard, true)) {
             self.told.push_back(Told::FalselyLost { call: call.clone() });
         }
     }
@@ -198,5 +197,35 @@ impl<R: Rng> VirtualUser<R> {
         if let Some(Link { step: LinkStep::Attached { socket, .. }, .. }) = self.link {
             self.probe(Some(socket), false, now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::Identity;
+    use gateway_protocol::ClientId;
+    use rand::{SeedableRng, rngs::SmallRng};
+
+    fn ms(ms: u64) -> Now {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_call_is_falsely_lost_when_a_later_packet_comes_back() {
+        let client_id = ClientId::parse("t").expect("an id");
+        let identity = Identity { user: "u".to_owned(), client_id, jwt: None, bases: vec!["http://a".to_owned()] };
+        let mut user = VirtualUser::new(identity, SmallRng::seed_from_u64(1));
+        let call = CallId::parse("c").expect("an id");
+        user.call = Some(Call::new(call.clone(), "echo"));
+        user.end_call(EndReason::InstanceLost, ms(100));
+        user.handle_returned(&call, ms(99));
+        let falsely = |user: &mut VirtualUser<SmallRng>| {
+            std::iter::from_fn(|| user.next_told()).filter(|told| matches!(told, Told::FalselyLost { .. })).count()
+        };
+        assert_eq!(falsely(&mut user), 0, "sent before the verdict");
+        user.handle_returned(&call, ms(101));
+        user.handle_returned(&call, ms(120));
+        assert_eq!(falsely(&mut user), 1);
     }
 }
