@@ -79,17 +79,19 @@ fn run(args: &Args) -> anyhow::Result<()> {
         tls: tls.clone(),
     };
     let proxy = proxy::start(listeners, &shared, rules, args.max_connections_per_address)?;
-    tracing::info!(listen = %proxy.address, admin = %admin_address, "serving");
-    serve(tls.as_deref(), &probe_thread)
+    serve(tls.as_deref(), &probe_thread, || {
+        tracing::info!(listen = %proxy.address, admin = %admin_address, "serving");
+    })
 }
 
-/// Until SIGTERM or SIGINT. SIGHUP reads the certificate again.
-fn serve(tls: Option<&proxy::Tls>, probe_thread: &JoinHandle<()>) -> anyhow::Result<()> {
+/// Until SIGTERM or SIGINT, from `begun` on. SIGHUP reads the certificate again.
+fn serve(tls: Option<&proxy::Tls>, probe_thread: &JoinHandle<()>, begun: impl FnOnce()) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hup = signal(SignalKind::hangup())?;
         let mut looks = tokio::time::interval(LOOK);
+        begun();
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
