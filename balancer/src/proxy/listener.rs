@@ -122,3 +122,47 @@ async fn linger(mut stream: ClientStream) {
     };
     let _ = timeout(LINGER_LIMIT, drain).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ClientState {
+        ClientState::new(IpAddr::from([127, 0, 0, 1]))
+    }
+
+    async fn seconds_until_given_up(client: &ClientState) -> u64 {
+        let begun = Instant::now();
+        watch(client).await;
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_given_up_however_it_trickles() {
+        let client = client();
+        let trickle = async {
+            loop {
+                client.guard.borrow_mut().feed(b"x");
+                client.moved.set(client.moved.get() + 1);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            seconds = seconds_until_given_up(&client) => assert_eq!(seconds, 10),
+            () = trickle => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_never_asks_is_given_up_as_early() {
+        assert_eq!(seconds_until_given_up(&client()).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_asked_may_be_idle_for_a_minute() {
+        let client = client();
+        client.guard.borrow_mut().feed(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.moved.set(99);
+        assert_eq!(seconds_until_given_up(&client).await, 65);
+    }
+}

@@ -196,3 +196,77 @@ pub(crate) fn ask_for_websocket(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use proptest::prelude::*;
+
+    fn head(method: &str, target: &str, fields: &[(&'static str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("valid").into_parts().0
+    }
+
+    fn field() -> impl Strategy<Value = (&'static str, &'static str)> {
+        prop_oneof![
+            Just(("host", "h")),
+            Just(("host", "other")),
+            Just(("transfer-encoding", "chunked")),
+            Just(("transfer-encoding", "gzip")),
+            Just(("content-length", "5")),
+            Just(("upgrade", "websocket")),
+            Just(("upgrade", "h2c")),
+            Just(("connection", "Upgrade, host, x-mine")),
+            Just(("connection", "close")),
+            Just(("keep-alive", "5")),
+            Just(("holdfast-instance", "forged")),
+            Just(("x-mine", "1")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_is_unambiguous_and_what_is_stripped_is_gone(
+            method in prop::sample::select(vec!["GET", "POST", "OPTIONS", "TRACE", "CONNECT", "HEAD"]),
+            target in prop::sample::select(vec!["/", "/a?b", "http://h/a", "http://h?q=1", "http://other/", "*", "h:80"]),
+            fields in prop::collection::vec(field(), 0..6),
+        ) {
+            let mut head = head(method, target, &fields);
+            let Ok(wish) = check(&mut head, None) else { return Ok(()) };
+            prop_assert_eq!(head.headers.get_all(header::HOST).iter().count(), 1);
+            prop_assert!(head.uri.authority().is_none() && head.uri.path().starts_with('/'));
+            prop_assert!(head.headers.get_all(header::TRANSFER_ENCODING).iter().all(|value| value == "chunked"));
+            prop_assert!(!["TRACE", "CONNECT"].contains(&method));
+            prop_assert_eq!(wish == Wish::WebSocket, head.headers.contains_key(header::UPGRADE));
+            strip_hop_by_hop(&mut head.headers);
+            strip_own(&mut head.headers);
+            prop_assert!(head.headers.contains_key(header::HOST));
+            let is_left = |name: &HeaderName| is_hop_by_hop(name) || name.as_str().starts_with(OWN_PREFIX);
+            prop_assert!(!head.headers.keys().any(is_left));
+            let was_named = fields.contains(&("connection", "Upgrade, host, x-mine"));
+            prop_assert!(!(was_named && head.headers.contains_key("x-mine")));
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxys_word_is_passed_on() {
+        let peer = address_value(IpAddr::from([10, 0, 0, 1]));
+        let said = [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("forwarded", "for=evil")];
+        let mut untrusted = head("GET", "/", &said).headers;
+        assert!(is_forwarded_https(&untrusted));
+        say_forwarded(&mut untrusted, &peer, false, "http");
+        assert_eq!(
+            (&untrusted[FORWARDED_FOR], &untrusted[FORWARDED_PROTO]),
+            (&peer, &HeaderValue::from_static("http"))
+        );
+        assert!(!untrusted.contains_key(header::FORWARDED));
+        let mut trusted = head("GET", "/", &said).headers;
+        say_forwarded(&mut trusted, &peer, true, "http");
+        assert_eq!(trusted[FORWARDED_FOR], "192.0.2.7, 10.0.0.1");
+        assert_eq!(trusted[FORWARDED_PROTO], "https");
+    }
+}
