@@ -105,33 +105,35 @@ impl Admission {
         snapshot: &Snapshot,
         random: &mut impl Random,
     ) -> Entry {
-        self.recoveries.retain(|recovery| !recovery.over(now));
+        self.recoveries.retain(|recovery| !recovery.is_over(now));
         let pin = pin.filter(|pin| self.sign_ins.allows(now, pin.id));
-        let returning = pin.is_some_and(|pin| self.recoveries.iter_mut().any(|each| each.returns(pin)));
-        let member = pin.is_some_and(|pin| pin.member);
-        if !member && snapshot.newcomers_left() == Some(0) {
+        let is_member = pin.is_some_and(|pin| pin.member);
+        if !is_member && snapshot.newcomers_left() == Some(0) {
             return Entry::Later { retry_after: retry_after(random), why: Refusal::SpareProtected };
         }
-        match self.turn(now, returning, setup_rate(snapshot)) {
+        match self.turn(now, pin, snapshot) {
             Some(wait) => Entry::Enter { wait, pin_counts: pin.is_some() },
             None => Entry::Later { retry_after: retry_after(random), why: Refusal::Paced },
         }
     }
 
-    /// How long until this sign-in's turn. The queue is virtual: each sign-in moves the next turn by the time that the
-    /// survivors need for one. New users enter only when nobody waits.
-    fn turn(&mut self, now: Time, returning: bool, setup_rate: u32) -> Option<Duration> {
+    /// How long until this sign-in's turn; `None` if that is too long. The queue is virtual: each sign-in moves the next turn
+    /// by the time that the survivors need for one. New users enter only when nobody waits.
+    fn turn(&mut self, now: Time, pin: Option<&Pin<'_>>, snapshot: &Snapshot) -> Option<Duration> {
         if self.recoveries.is_empty() {
             return Some(Duration::ZERO);
         }
+        let returning = pin.and_then(|pin| Some((pin, self.recoveries.iter_mut().find(|each| each.expects(pin))?)));
         let turn = self.next_turn.max(now);
-        let wait = turn - now;
-        let longest = if returning { LONGEST_WAIT } else { Duration::ZERO };
-        if wait > longest {
+        let longest = if returning.is_some() { LONGEST_WAIT } else { Duration::ZERO };
+        if turn - now > longest {
             return None;
         }
-        self.next_turn = turn + Duration::from_secs(1) / setup_rate.max(1);
-        Some(wait)
+        self.next_turn = turn + Duration::from_secs(1) / setup_rate(snapshot).max(1);
+        if let Some((pin, recovery)) = returning {
+            recovery.handle_return(pin.id);
+        }
+        Some(turn - now)
     }
 }
 
@@ -141,16 +143,18 @@ fn setup_rate(snapshot: &Snapshot) -> u32 {
 }
 
 impl Recovery {
-    fn over(&self, now: Time) -> bool {
+    fn is_over(&self, now: Time) -> bool {
         self.places == 0 || now.saturating_sub(self.since) > LONGEST_RECOVERY
     }
 
-    /// Takes a place for the bearer of a member pin of the lost run; once per pin id.
-    fn returns(&mut self, pin: &Pin<'_>) -> bool {
-        let first =
-            pin.member && self.places > 0 && self.run.is(pin.instance, pin.boot) && self.returned.insert(pin.id);
-        self.places -= u32::from(first);
-        first
+    /// True for the bearer of a member pin of the lost run, once per pin id.
+    fn expects(&self, pin: &Pin<'_>) -> bool {
+        pin.member && self.places > 0 && self.run.is(pin.instance, pin.boot) && !self.returned.contains(&pin.id)
+    }
+
+    fn handle_return(&mut self, pin: PinId) {
+        self.returned.insert(pin);
+        self.places -= 1;
     }
 }
 

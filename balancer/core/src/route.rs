@@ -67,7 +67,7 @@ pub enum Reason {
     Draining,
     /// The client asked for another (`holdfast-avoid`).
     Avoided,
-    /// It answers late, so it gets no new sessions.
+    /// It answers late, or has not proven itself again, so it gets no new sessions.
     Suspect,
     /// This balancer does not know it.
     Unknown,

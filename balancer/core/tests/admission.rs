@@ -77,6 +77,16 @@ fn priority_is_given_once_per_pin_and_to_a_tenth_more_than_were_there() {
 }
 
 #[test]
+fn one_that_was_told_to_come_later_has_its_priority_still() {
+    let mut admission = after_a_loss_of(1_000);
+    let told_later =
+        (0..).find(|id| is_paced(enter(&mut admission, ms(1), Some(member(*id))))).expect("the queue fills");
+    assert!(is_paced(enter(&mut admission, ms(400), None)), "others wait");
+    let again = enter(&mut admission, ms(400), Some(member(told_later)));
+    assert!(matches!(again, Entry::Enter { .. }), "{again:?}");
+}
+
+#[test]
 fn a_pin_without_the_flag_or_of_another_run_has_no_priority() {
     let mut admission = after_a_loss_of(10);
     assert_eq!(enter(&mut admission, ms(1), Some(member(1))), AT_ONCE);
