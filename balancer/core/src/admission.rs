@@ -90,7 +90,7 @@ struct Recovery {
 impl Admission {
     /// An instance with so many sessions was lost.
     pub fn handle_loss(&mut self, now: Time, run: Run, sessions: u32) {
-        self.recoveries.retain(|recovery| !recovery.over(now) && recovery.run != run);
+        self.recoveries.retain(|recovery| !recovery.is_over(now) && recovery.run != run);
         if sessions > 0 {
             let places = sessions.saturating_add(sessions.div_ceil(10));
             self.recoveries.push(Recovery { run, since: now, places, returned: HashSet::new() });
