@@ -296,9 +296,7 @@ impl Task {
     }
 
     /// Says goodbye to all media, lets the sockets send their last words, and ends everybody.
-    async fn end(mut self) {
-        self.sockets.clear();
-        self.publish();
+    async fn end(self) {
         let media = self.media.clone();
         let closing = tokio::task::spawn_blocking(move || media.shutdown());
         if self.leaving {
