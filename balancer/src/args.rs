@@ -46,7 +46,7 @@ pub struct Args {
     /// Refuse new users, never returning ones, before fewer than M instances may die
     #[arg(long, action = ArgAction::SetTrue)]
     pub protect_spare: bool,
-    /// An instance from which no byte came for so long is lost
+    /// An instance that owes an answer and sent no byte for so long is lost
     #[arg(long, value_name = "MS", default_value_t = 400, value_parser = clap::value_parser!(u32).range(200..=60_000))]
     pub silence_ms: u32,
     /// After this time without an answer a sign-in is also tried at a second instance

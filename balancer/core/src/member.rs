@@ -20,8 +20,8 @@ pub(crate) struct Member {
     /// Reports and failures of older checks than this are stale.
     newest_answered: u64,
     last_doubt: Time,
-    /// Silence does not count from before this.
-    listening_since: Time,
+    /// Silence only counts while an answer is owed: since the first question after its last word.
+    owed_since: Option<Time>,
     /// False once discovery does not name it any more.
     pub(crate) listed: bool,
 }
@@ -65,7 +65,7 @@ impl Member {
             checks: VecDeque::new(),
             newest_answered: 0,
             last_doubt: Time::ZERO,
-            listening_since: now,
+            owed_since: None,
             listed: true,
         }
     }
@@ -75,6 +75,7 @@ impl Member {
     pub(crate) fn ask(&mut self, now: Time, number: u64, fresh: bool) {
         let answered_when_asked = self.current.as_ref().map_or(0, |current| current.traffic.answered());
         self.checks.push_back(Check { number, asked: now, fresh, late: false, answered_when_asked });
+        self.owed_since.get_or_insert(now);
     }
 
     pub(crate) fn take_check(&mut self, number: u64) -> Option<Check> {
@@ -130,7 +131,7 @@ impl Member {
 
     /// A report of the current run.
     pub(crate) fn handle_report(&mut self, now: Time, check: Check, report: Report, capacity_is_short: bool) {
-        self.handle_byte(now);
+        self.handle_byte();
         self.newest_answered = check.number;
         let works = matches!(report.stage, Stage::Ready | Stage::Draining);
         if works && now.saturating_sub(check.asked) < LATE {
@@ -146,26 +147,34 @@ impl Member {
     }
 
     pub(crate) fn handle_nonsense(&mut self, now: Time) {
-        self.handle_byte(now);
+        self.handle_byte();
         self.health.handle_bad(now);
     }
 
-    pub(crate) fn handle_byte(&mut self, now: Time) {
-        self.listening_since = now;
+    pub(crate) fn handle_byte(&mut self) {
+        self.owed_since = None;
     }
 
-    /// When a byte last came, if its silence would matter.
-    pub(crate) fn last_heard(&self) -> Option<Time> {
+    /// How long it has owed an answer while no byte came on any connection; `None` if its silence would not matter.
+    pub(crate) fn quiet(&self, now: Time) -> Option<Duration> {
         let matters = matches!(self.health.state(), State::Up | State::Suspect | State::HoldDown);
-        let current = self.current.as_ref().filter(|_| matters)?;
-        Some(current.traffic.last_heard().max(self.listening_since))
+        matters.then(|| self.quiet_since().map_or(Duration::ZERO, |since| now.saturating_sub(since)))
+    }
+
+    /// When its silence will have lasted so long, if it owes an answer now.
+    pub(crate) fn silent_at(&self, silence: Duration) -> Option<Time> {
+        Some(self.quiet_since()? + silence)
+    }
+
+    fn quiet_since(&self) -> Option<Time> {
+        Some(self.owed_since?.max(self.current.as_ref()?.traffic.last_heard()))
     }
 
     /// So much of the time until now does not count.
     pub(crate) fn pardon(&mut self, now: Time, missed: Duration) {
-        let heard = self.last_heard().unwrap_or(self.listening_since);
-        self.listening_since = (heard + missed).min(now);
-        self.checks.iter_mut().for_each(|check| check.asked = (check.asked + missed).min(now));
+        let later = |then: Time| (then + missed).min(now);
+        self.owed_since = self.quiet_since().map(later);
+        self.checks.iter_mut().for_each(|check| check.asked = later(check.asked));
     }
 
     pub(crate) fn lose(&mut self, now: Time, loss: Loss) -> Option<Lost> {

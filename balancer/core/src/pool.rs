@@ -154,7 +154,7 @@ impl Pool {
         let is_newest = member.is_newest(number);
         match answer {
             Answer::Report(report) if is_newest => self.handle_report(now, endpoint, check, report),
-            Answer::Report(_) => member.handle_byte(now),
+            Answer::Report(_) => member.handle_byte(),
             Answer::Nonsense => member.handle_nonsense(now),
             Answer::Refused if is_newest => self.lose(now, endpoint, Loss::Gone),
             Answer::Broken if is_newest && check.fresh => self.lose(now, endpoint, Loss::Gone),
@@ -210,13 +210,9 @@ impl Pool {
     /// When [`Pool::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> (Time, &'static str) {
-        let silence = self.config.silence;
         let late = self.members.values().filter_map(Member::next_late).map(|at| (at, "late check"));
-        let silent = self
-            .members
-            .values()
-            .filter_map(|member| Some((member.last_heard()? + silence, "silence")))
-            .filter(|(at, _)| *at > self.judged_at);
+        let silent = self.members.values().filter_map(|member| member.silent_at(self.config.silence));
+        let silent = silent.filter(|at| *at > self.judged_at).map(|at| (at, "silence"));
         late.chain(silent).fold((self.next_round, "round"), Ord::min)
     }
 
@@ -258,11 +254,8 @@ impl Pool {
     }
 
     fn judge_silence(&mut self, now: Time) {
-        let quiet: Vec<_> = self
-            .members
-            .iter()
-            .filter_map(|(endpoint, member)| Some((*endpoint, now.saturating_sub(member.last_heard()?))))
-            .collect();
+        let quiet: Vec<_> =
+            self.members.iter().filter_map(|(endpoint, member)| Some((*endpoint, member.quiet(now)?))).collect();
         let was_blind = self.judge.blind();
         let fallen = self.judge.judge(now, &quiet);
         if was_blind && !self.judge.blind() {
