@@ -6,48 +6,44 @@
 import type { FailReason, ProblemType } from "./protocol.gen.ts";
 
 /** Base of all errors of the library. */
-export abstract class HoldfastError extends Error {
+export abstract class HoldfastError<Reason extends string = string> extends Error {
   /** Stable number: 1xx signing in, 2xx calls and requests, 3xx microphone and camera. */
-  abstract readonly code: number;
+  readonly code: number;
   /** Stable name. */
-  abstract readonly reason: string;
+  readonly reason: Reason;
+  /** A reason's code is its place in `reasons`, counted from `base`; one that is not there gets the number after them. */
+  protected constructor(base: number, reasons: readonly string[], reason: Reason, detail?: string, cause?: unknown) {
+    super(detail ?? reason, { cause });
+    this.reason = reason;
+    this.code = base + (reasons.includes(reason) ? reasons.indexOf(reason) : reasons.length);
+  }
 }
 
-/** Why signing in failed. */
-export type SignInReason =
-  | "unreachable"
-  | "unauthorized"
-  | "forbidden"
-  | "rejected"
-  | "unavailable"
-  | "superseded"
-  | "token-failed"
-  | "aborted";
+const SIGN_IN_REASONS = [
+  "unreachable",
+  "unauthorized",
+  "forbidden",
+  "rejected",
+  "unavailable",
+  "superseded",
+  "token-failed",
+  "aborted",
+] as const;
 
-const SIGN_IN_CODES: Record<SignInReason, number> = {
-  unreachable: 100,
-  unauthorized: 101,
-  forbidden: 102,
-  rejected: 103,
-  unavailable: 104,
-  superseded: 105,
-  "token-failed": 106,
-  aborted: 107,
-};
+/** Why signing in failed; codes from 100 in this order. */
+export type SignInReason = (typeof SIGN_IN_REASONS)[number];
 
 /** Signing in failed, or signed-in life ended. */
-export class SignInError extends HoldfastError {
+export class SignInError extends HoldfastError<SignInReason> {
   override readonly name = "SignInError";
-  readonly code: number;
   private constructor(
-    readonly reason: SignInReason,
+    reason: SignInReason,
     /** The problem type the service answered with, if it answered. */
     readonly problem?: ProblemType,
-    detail: string = problem ?? reason,
+    detail?: string,
     cause?: unknown,
   ) {
-    super(detail, { cause });
-    this.code = SIGN_IN_CODES[reason];
+    super(100, SIGN_IN_REASONS, reason, detail ?? problem, cause);
   }
   /** No balancer answered. Tell the user to check the network; `retry()` tries again. */
   static unreachable() {
@@ -83,30 +79,16 @@ export class SignInError extends HoldfastError {
   }
 }
 
-/** Why a call or a request in a call failed. */
-export type CallReason = FailReason | "not-signed-in" | "ended" | "aborted" | "unknown" | "webrtc";
+const CALL_REASONS = ["not-signed-in", "aborted", "unknown", "webrtc"] as const;
 
-const CALL_CODES: Partial<Record<CallReason, number>> = {
-  "not-signed-in": 200,
-  ended: 201,
-  aborted: 202,
-  unknown: 203,
-  webrtc: 204,
-};
-/** What the instance refused, whatever its reason. */
-const REFUSED_CODE = 210;
+/** Why a call or a request in a call failed; codes from 200 in this order, and 204 for whatever the instance refused. */
+export type CallReason = (typeof CALL_REASONS)[number] | FailReason;
 
 /** A call could not be made, or a request in a call did not succeed. */
-export class CallError extends HoldfastError {
+export class CallError extends HoldfastError<CallReason> {
   override readonly name = "CallError";
-  readonly code: number;
-  private constructor(
-    readonly reason: CallReason,
-    detail: string = reason,
-    cause?: unknown,
-  ) {
-    super(detail, { cause });
-    this.code = CALL_CODES[reason] ?? REFUSED_CODE;
+  private constructor(reason: CallReason, detail?: string, cause?: unknown) {
+    super(200, CALL_REASONS, reason, detail, cause);
   }
   /** What was asked is not allowed now; `can()` would have said so. Nothing was sent. */
   static refused(reason: CallReason, detail?: string) {
@@ -130,16 +112,10 @@ export class CallError extends HoldfastError {
   }
 }
 
-/** Why a microphone or camera can't be used. */
-export type MediaReason = "denied" | "absent" | "in-use" | "insecure-origin" | "failed";
+const MEDIA_REASONS = ["denied", "absent", "in-use", "insecure-origin", "failed"] as const;
 
-const MEDIA_CODES: Record<MediaReason, number> = {
-  denied: 300,
-  absent: 301,
-  "in-use": 302,
-  "insecure-origin": 303,
-  failed: 304,
-};
+/** Why a microphone or camera can't be used; codes from 300 in this order. */
+export type MediaReason = (typeof MEDIA_REASONS)[number];
 
 /** What `getUserMedia` rejects with, by name. */
 const MEDIA_NAMES: Record<string, MediaReason> = {
@@ -152,15 +128,10 @@ const MEDIA_NAMES: Record<string, MediaReason> = {
 };
 
 /** The microphone or camera can't be used. */
-export class MediaError extends HoldfastError {
+export class MediaError extends HoldfastError<MediaReason> {
   override readonly name = "MediaError";
-  readonly code: number;
-  private constructor(
-    readonly reason: MediaReason,
-    cause?: unknown,
-  ) {
-    super(reason, { cause });
-    this.code = MEDIA_CODES[reason];
+  private constructor(reason: MediaReason, cause?: unknown) {
+    super(300, MEDIA_REASONS, reason, undefined, cause);
   }
   /** Pages get microphones on https and localhost alone: serve the page over https. */
   static insecureOrigin() {
