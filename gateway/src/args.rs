@@ -120,6 +120,12 @@ impl Check for Args {
                 "error: --admin-listen {address}: without --admin-token-file only loopback is allowed"
             ));
         }
+        if self.media_listen.ip().is_unspecified() && self.media_advertise.is_empty() {
+            let address = self.media_listen;
+            return Err(format!(
+                "error: --media-listen {address}: browsers need an address, give --media-advertise IP:PORT"
+            ));
+        }
         check_urls("allowed-origin", &self.allowed_origin, false)?;
         check_urls("alternate", &self.alternate, true)
     }
@@ -157,6 +163,13 @@ mod tests {
     fn a_private_listener_for_others_needs_a_token() {
         let refused = parse(&["--auth", "anonymous", "--admin-listen", "0.0.0.0:9180"]);
         assert!(matches!(refused, Err(Stop::Refuse(line)) if line.contains("--admin-token-file")));
+    }
+
+    #[test]
+    fn every_address_needs_one_that_browsers_can_reach() {
+        let wildcard = ["--auth", "anonymous", "--media-listen", "0.0.0.0:40001"];
+        assert!(matches!(parse(&wildcard), Err(Stop::Refuse(line)) if line.contains("--media-advertise")));
+        assert!(parse(&[&wildcard[..], &["--media-advertise", "192.0.2.1:40001"]].concat()).is_ok());
     }
 
     #[test]

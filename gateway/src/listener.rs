@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, watch};
 
 /// Connections of one listener; beyond it they wait in the kernel.
 const MAX_CONNECTIONS: usize = 16_384;
-/// A request's head must have come within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// From one answer to the whole head of the next request. A balancer keeps an idle connection for 10 s: closing it earlier
+/// could meet a request that is on its way.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head; hyper's smallest allowed buffer is 8 KiB.
 const HEAD_BYTES: usize = 16 * 1024;
 /// After a failed accept (no more file descriptors, above all).

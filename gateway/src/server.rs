@@ -62,10 +62,11 @@ impl Gateway {
             .context("error: --cluster-key-file: at least one key is needed")?;
         let instance_id = args.instance_id.clone().unwrap_or_else(random_id::<InstanceId>);
         let boot_id: BootId = random_id();
-        let public_listeners = listen::tcp("listen", args.listen, cores())?;
-        let private_listener = first(listen::tcp("admin-listen", args.admin_listen, 1)?)?;
-        let (media, media_events) = MediaPlane::start(media_config(&args, &limits))
-            .with_context(|| format!("error: --media-listen {}", args.media_listen))?;
+        let public_listeners = listeners("listen", args.listen, cores())?;
+        let private_listener = first(listeners("admin-listen", args.admin_listen, 1)?)?;
+        let (media, media_events) = MediaPlane::start(media_config(&args, &limits)).map_err(|error| {
+            anyhow::anyhow!("error: --media-listen {}: {error}; a free local ip:port is allowed", args.media_listen)
+        })?;
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
 
@@ -273,6 +274,11 @@ fn admin_token(path: &Path) -> anyhow::Result<String> {
     let token = std::fs::read_to_string(path).with_context(wrap)?.trim().to_owned();
     anyhow::ensure!(token.len() >= 16, "{}: a token has at least 16 characters", wrap());
     Ok(token)
+}
+
+/// The error says all of it in one line; its source would say the half again.
+fn listeners(flag: &'static str, address: SocketAddr, count: usize) -> anyhow::Result<Vec<TcpListener>> {
+    listen::tcp(flag, address, count).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 fn first(listeners: Vec<TcpListener>) -> anyhow::Result<TcpListener> {
