@@ -13,6 +13,7 @@ test("SIGSTOP of the instance in a call: told within a second, ended because its
 
   console.log(`freeze to told ${told.at - frozenAt} ms, to signed in elsewhere ${back.at - frozenAt} ms`);
   expect(told.at - frozenAt).toBeLessThan(1_000);
+  expect((await tab.events("socketclosed"))[0]?.detail).toEqual({ code: 4503, reason: "silent" });
   expect(told.detail.reason).toBe("instance-silent");
   expect(back.detail.instanceId).not.toBe(serving.name);
   await expectEndedOnce(tab, call, "instance-lost");

@@ -21,6 +21,7 @@ test("kill -9 of the instance that carries the call: told once, signed in elsewh
   console.log(
     `kill to signed in ${back.at - killedAt} ms, to the new call's media ${Math.round(heardAt - killedAt)} ms`,
   );
+  expect((await tab.events("socketclosed"))[0]?.detail).toEqual({ code: 4503, reason: "gone" });
   expect(back.detail.instanceId).not.toBe(first);
   expect(ended.map(({ detail }) => detail)).toMatchObject([{ callId: call, reason: "instance-lost" }]);
   expect(await tab.events("ended"), "told once").toHaveLength(1);

@@ -39,7 +39,7 @@ export class Driver {
 
   /** Makes the client and signs in. */
   async signIn(options: ClientOptions): Promise<SessionInfo> {
-    this.client = new Holdfast.GatewayClient(options);
+    this.client = new Holdfast.GatewayClient({ ...options, WebSocket: this.tellingSocket() });
     for (const name of CLIENT_EVENTS) this.client.on(name, (detail) => this.note(name, detail));
     const session = await this.client.signIn();
     return { ...session };
@@ -92,6 +92,10 @@ export class Driver {
 
   session(): SessionInfo | undefined {
     return this.client?.session && { ...this.client.session };
+  }
+
+  clientId(): string {
+    return this.client?.clientId ?? "";
   }
 
   clientState(): string {
@@ -158,6 +162,17 @@ export class Driver {
 
   mediaGapMs(): number {
     return Math.round(this.longestGapMs);
+  }
+
+  /** A WebSocket that logs how it was closed. */
+  private tellingSocket(): typeof WebSocket {
+    const note = (event: CloseEvent) => this.note("socketclosed", { code: event.code, reason: event.reason });
+    return class extends WebSocket {
+      constructor(url: string | URL, protocols?: string | string[]) {
+        super(url, protocols);
+        this.addEventListener("close", note);
+      }
+    };
   }
 
   private newest(): Call {
