@@ -73,7 +73,7 @@ pub(crate) async fn read(body: Incoming, room: &Rc<Room>) -> Result<Held, Refusa
     }
     let size = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_BODY);
     let mut held = Held::take(room, size)?;
-    held.bytes = timeout(BODY_LIMIT, collect(body)).await.unwrap_or(Err(TOO_SLOW))?;
+    held.bytes = Box::pin(timeout(BODY_LIMIT, collect(body))).await.unwrap_or(Err(TOO_SLOW))?;
     Ok(held)
 }
 

@@ -54,14 +54,6 @@ pub(crate) struct Forward {
     repeat: Repeat,
 }
 
-/// How a request's way ended, other than with an answer to pass on.
-enum Fruitless {
-    /// The try failed, and left the request behind if it was not sent.
-    Failed(Failed),
-    /// The instance promised that nothing happened.
-    Promise(Reason),
-}
-
 /// An answer, its connection, and who gave it.
 pub(crate) type Answered = (Response<Incoming>, Connection);
 
@@ -83,7 +75,7 @@ impl Forward {
         let avoid = Avoid { tried: Vec::new(), unwanted: self.request.avoid.clone() };
         let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
         if self.kind == Kind::SignIn
-            && let Err(refused) = self.admit(&mut ask).await
+            && let Err(refused) = Box::pin(self.admit(&mut ask)).await
         {
             return refused;
         }
@@ -122,19 +114,15 @@ impl Forward {
             let request = unsent.take().unwrap_or_else(|| self.outgoing());
             let _place = (self.kind == Kind::SignIn).then(|| upstream.instance.traffic.reserve());
             let (upstream, outcome) = self.ask(upstream, request, ask).await;
-            let fruitless = match outcome {
+            let failure = match outcome {
                 Ok(answered) => match self.pass_on(answered, &upstream, told, ask).await {
                     Ok(response) => return response,
-                    Err(reason) => Fruitless::Promise(reason),
+                    Err(reason) => {
+                        ask.avoid.tried.push(Tried { run: upstream.instance.run.clone(), reason });
+                        Failure::NothingHappened
+                    }
                 },
-                Err(failed) => Fruitless::Failed(failed),
-            };
-            let failure = match fruitless {
-                Fruitless::Promise(reason) => {
-                    ask.avoid.tried.push(Tried { run: upstream.instance.run.clone(), reason });
-                    Failure::NothingHappened
-                }
-                Fruitless::Failed(failed) => {
+                Err(failed) => {
                     self.note(&failed, &upstream, lost, ask);
                     unsent = failed.request;
                     failed.failure
@@ -184,7 +172,7 @@ impl Forward {
             let reserved = pick::reserved(&view.snapshot, &upstream.instance.run, &ask.avoid)?;
             Some((self.worker.upstream(&view, reserved), self.outgoing()))
         };
-        watch::first_answer(&upstream, request, self.worker.rules.create_timeout, reserve).await
+        Box::pin(watch::first_answer(&upstream, request, self.worker.rules.create_timeout, reserve)).await
     }
 
     /// Remembers and reports a failed try. After a connection that broke while the instance lives, as one that met the
@@ -219,7 +207,7 @@ impl Forward {
         } else {
             super::request::strip_hop_by_hop(&mut head.headers);
             if may_be_promise(&head, &body) {
-                let bytes = read_problem(body, connection, upstream).await;
+                let bytes = Box::pin(read_problem(body, connection, upstream)).await;
                 promise(&bytes).map_or(Ok(()), Err)?;
                 AnswerBody::own(bytes)
             } else {

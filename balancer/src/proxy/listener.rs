@@ -8,7 +8,7 @@ use super::{
 use crate::metrics::Count;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use std::{convert::Infallible, net::IpAddr, pin::pin, rc::Rc, time::Duration};
+use std::{net::IpAddr, pin::pin, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -70,10 +70,7 @@ async fn secure(stream: TcpStream, peer: IpAddr, worker: &Rc<Worker>, place: Pla
 
 async fn serve(stream: ClientStream, state: Rc<ClientState>, worker: Rc<Worker>, place: Place) {
     let io = TokioIo::new(ClientIo::new(stream, Rc::clone(&state)));
-    let service = service_fn(|request| {
-        let answer = answer(Rc::clone(&worker), Rc::clone(&state), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(|request| answer(Rc::clone(&worker), Rc::clone(&state), request));
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .auto_date_header(false)

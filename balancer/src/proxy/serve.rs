@@ -21,6 +21,7 @@ use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use std::{
     cell::RefCell,
     collections::HashMap,
+    convert::Infallible,
     net::IpAddr,
     rc::Rc,
     sync::{Arc, Mutex},
@@ -113,7 +114,7 @@ pub(crate) async fn answer(
     worker: Rc<Worker>,
     client: Rc<ClientState>,
     request: http::Request<Incoming>,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Infallible> {
     let origin = request.headers().get(header::ORIGIN).filter(|origin| worker.allowed(origin)).cloned();
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let mut response = match checked(&worker, &client, request).await {
@@ -132,7 +133,7 @@ pub(crate) async fn answer(
         // What the client sent behind its upgrade request is no request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Ok(response)
 }
 
 async fn checked(

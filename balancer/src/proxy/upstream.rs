@@ -113,7 +113,8 @@ impl Upstream {
         loop {
             let (mut connection, is_reused) = match self.pooled().await {
                 Some(connection) => (connection, true),
-                None => match self.connect().await {
+                // Boxed, as it is rare and large: every request's future would have to hold it.
+                None => match Box::pin(self.connect()).await {
                     Ok(connection) => (connection, false),
                     Err(error) => return Err(Failed::unsent(request, &error)),
                 },
