@@ -98,7 +98,7 @@ rust_part() {
   fi
   step "rust: format" cargo fmt --all --check
   step "rust: clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
-  step "rust: tests" cargo nextest run --workspace --no-fail-fast --status-level slow --final-status-level fail
+  step "rust: tests" cargo nextest run --workspace --no-fail-fast
   step "rust: doc tests" cargo test --workspace --doc --quiet
 }
 
