@@ -15,7 +15,7 @@ pub const SLOW_START: Duration = Duration::from_secs(10);
 pub const SLOWEST_WEIGHT: u16 = 100;
 /// The share of an instance that is up for longer, in thousandths.
 pub const FULL_WEIGHT: u16 = 1000;
-/// The first hold-down; each further loss doubles it.
+/// The first hold-down, from its first answer on; each further loss doubles it.
 pub const HOLD_DOWN: Duration = Duration::from_secs(1);
 /// The longest hold-down.
 pub const MAX_HOLD_DOWN: Duration = Duration::from_secs(60);
@@ -112,15 +112,15 @@ pub struct Health {
     good: u8,
     /// Losses that are not forgiven yet.
     losses: u32,
-    /// No end of hold-down before this.
-    held_until: Time,
+    /// The hold-down that its next return begins with.
+    hold_down: Duration,
 }
 
 impl Health {
     /// An instance that was never heard of.
     #[must_use]
     pub fn new(now: Time) -> Self {
-        Self { state: State::Joining, since: now, up_since: now, good: 0, losses: 0, held_until: now }
+        Self { state: State::Joining, since: now, up_since: now, good: 0, losses: 0, hold_down: Duration::ZERO }
     }
 
     /// Where it stands.
@@ -149,7 +149,7 @@ impl Health {
             State::Joining if enough => self.come_up(now),
             State::Suspect => self.enter(State::Up, now),
             State::Down(_) => self.return_from(now),
-            State::HoldDown if enough && (trusted_early || now >= self.held_until) => self.come_up(now),
+            State::HoldDown if enough && (trusted_early || now >= self.since + self.hold_down) => self.come_up(now),
             State::Up => self.forgive(now),
             State::Joining | State::HoldDown => {}
         }
@@ -173,7 +173,7 @@ impl Health {
             State::Joining => true,
             State::Up | State::Suspect | State::HoldDown => {
                 self.losses += 1;
-                self.held_until = now + self.hold_down(loss);
+                self.hold_down = self.hold_down_after(loss);
                 true
             }
         };
@@ -193,7 +193,7 @@ impl Health {
     }
 
     /// A process that crashed once and is new is held against nobody; one that froze is the same process as before.
-    fn hold_down(&self, loss: Loss) -> Duration {
+    fn hold_down_after(&self, loss: Loss) -> Duration {
         let free = match loss {
             Loss::Gone => 1,
             Loss::Silent => 0,
@@ -206,7 +206,7 @@ impl Health {
 
     fn return_from(&mut self, now: Time) {
         self.good = 1;
-        self.enter(if now < self.held_until { State::HoldDown } else { State::Joining }, now);
+        self.enter(if self.hold_down.is_zero() { State::Joining } else { State::HoldDown }, now);
     }
 
     fn come_up(&mut self, now: Time) {
@@ -223,5 +223,58 @@ impl Health {
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_secs(100);
+
+    fn after(state: State, event: impl FnOnce(&mut Health)) -> State {
+        let mut health = Health { state, hold_down: HOLD_DOWN, ..Health::new(Time::ZERO) };
+        event(&mut health);
+        health.state()
+    }
+
+    #[test]
+    fn the_table_is_true() {
+        let good = |health: &mut Health| health.handle_good(NOW, false);
+        let two_good = |health: &mut Health| (0..2).for_each(|_| health.handle_good(NOW, false));
+        let bad = |health: &mut Health| health.handle_bad(NOW);
+        let gone = |health: &mut Health| drop(health.handle_loss(NOW, Loss::Gone));
+        let silent = |health: &mut Health| drop(health.handle_loss(NOW, Loss::Silent));
+        use State::{Down, HoldDown, Joining, Suspect, Up};
+        let table = [
+            (Joining, [Joining, Up, Joining]),
+            (Up, [Up, Up, Suspect]),
+            (Suspect, [Up, Up, Suspect]),
+            (Down(Loss::Gone), [HoldDown, HoldDown, Down(Loss::Gone)]),
+            (HoldDown, [HoldDown, Up, HoldDown]),
+        ];
+        for (state, expected) in table {
+            assert_eq!([after(state, good), after(state, two_good), after(state, bad)], expected, "{state:?}");
+            assert_eq!(after(state, gone), Down(Loss::Gone));
+        }
+        assert_eq!(after(Down(Loss::Silent), gone), Down(Loss::Gone), "silent may turn out to be gone");
+        assert_eq!(after(Down(Loss::Gone), silent), Down(Loss::Gone), "and gone is not silent");
+    }
+
+    #[test]
+    fn sessions_are_told_of_a_loss_once() {
+        let mut health = Health { state: State::Up, ..Health::new(NOW) };
+        assert!(health.handle_loss(NOW, Loss::Silent));
+        assert!(!health.handle_loss(NOW, Loss::Silent) && !health.handle_loss(NOW, Loss::Gone));
+    }
+
+    #[test]
+    fn hold_down_has_an_end() {
+        let mut health = Health::new(NOW);
+        for _ in 0..100 {
+            health.state = State::Up;
+            health.handle_loss(NOW, Loss::Gone);
+        }
+        assert_eq!(health.hold_down, MAX_HOLD_DOWN);
     }
 }
