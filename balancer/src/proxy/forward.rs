@@ -9,7 +9,7 @@ use super::{
     request::Wish,
     serve::Worker,
     tunnel::Pending,
-    upstream::{Connection, Failed, Outgoing, Upstream},
+    upstream::{Cause, Connection, Failed, Outgoing, Upstream},
     watch,
 };
 use crate::{metrics::Count, state::Clock};
@@ -175,18 +175,18 @@ impl Forward {
         Box::pin(watch::first_answer(&upstream, request, self.worker.rules.create_timeout, reserve)).await
     }
 
-    /// Remembers and reports a failed try. After a connection that broke while the instance lives, as one that met the
-    /// instance's own closing of it does, the same instance is asked once more: a verdict on its sessions needs proof.
+    /// Remembers and reports a failed try. When a connection was closed while the instance lives, the same instance is asked
+    /// once more: a verdict on its sessions needs proof.
     fn note(&self, failed: &Failed, upstream: &Upstream, lost: u8, ask: &mut Ask<'_>) {
         let loss = upstream.down.now();
         if loss.is_none() {
             self.worker.shared.doubt(upstream.instance.endpoint);
         }
-        let reason = match loss {
-            Some(loss) => Reason::from(loss),
-            None if failed.is_refused => Reason::Gone,
-            None if failed.failure == Failure::NoAnswer && lost == 0 => return,
-            None => Reason::Silent,
+        let reason = match (loss, failed.cause) {
+            (Some(loss), _) => Reason::from(loss),
+            (None, Cause::Refused) => Reason::Gone,
+            (None, Cause::Closed) if lost == 0 => return,
+            (None, Cause::Closed | Cause::Unreachable) => Reason::Silent,
         };
         ask.avoid.tried.push(Tried { run: upstream.instance.run.clone(), reason });
     }

@@ -72,13 +72,23 @@ struct Driver {
 /// A connection after a 101: the socket, and what was read behind the answer's head.
 pub(crate) type Switched = (InstanceIo, Bytes);
 
-/// What a try brought that could not be passed on.
+/// A try that brought no answer.
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     /// Handed back when it was not sent.
     pub(crate) request: Option<Outgoing>,
-    /// The instance's kernel said that nobody listens: the process is gone.
-    pub(crate) is_refused: bool,
+    pub(crate) cause: Cause,
+}
+
+/// What broke a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The instance's kernel says that nobody listens: the process is gone.
+    Refused,
+    /// No connection could be made.
+    Unreachable,
+    /// The connection ended. An instance that lives may do that at any time between two requests.
+    Closed,
 }
 
 impl Upstream {
@@ -116,7 +126,7 @@ impl Upstream {
                 // Boxed, as it is rare and large: every request's future would have to hold it.
                 None => match Box::pin(self.connect()).await {
                     Ok(connection) => (connection, false),
-                    Err(error) => return Err(Failed::unsent(request, &error)),
+                    Err(error) => return Err(Failed::unconnected(request, &error)),
                 },
             };
             if is_upgrade {
@@ -198,17 +208,20 @@ impl Connection {
 }
 
 impl Failed {
-    fn unsent(request: Outgoing, error: &io::Error) -> Self {
-        let is_refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
-        Self { failure: Failure::Unsent, request: Some(request), is_refused }
+    fn unconnected(request: Outgoing, error: &io::Error) -> Self {
+        let cause = match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Cause::Refused,
+            _ => Cause::Unreachable,
+        };
+        Self { failure: Failure::Unsent, request: Some(request), cause }
     }
 
     fn handed_back(request: Outgoing) -> Self {
-        Self { failure: Failure::Unsent, request: Some(request), is_refused: false }
+        Self { failure: Failure::Unsent, request: Some(request), cause: Cause::Closed }
     }
 
     fn unanswered() -> Self {
-        Self { failure: Failure::NoAnswer, request: None, is_refused: false }
+        Self { failure: Failure::NoAnswer, request: None, cause: Cause::Closed }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod a_browser_is_pinned;
 mod a_client_that_breaks_its_body_harms_nobody;
+mod a_closed_connection_is_no_verdict;
 mod a_frozen_instance_ends_its_tunnels_and_requests;
 mod a_full_instance_is_skipped_in_the_same_request;
 mod a_half_received_response_breaks_off;
@@ -17,6 +18,7 @@ mod bytes_after_an_upgrade_reach_the_instance;
 mod forged_and_foreign_pins_count_as_absent;
 mod messages_are_passed_on_whole;
 mod no_instance_gives_a_page_or_a_problem;
+mod own_answers_are_readable_by_allowed_origins;
 mod parallel_first_requests_are_all_served;
 mod pin_survives_another_instances_death;
 mod smuggling_is_refused_before_an_instance_sees_a_byte;

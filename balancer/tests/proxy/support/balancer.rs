@@ -26,11 +26,12 @@ pub(crate) struct Options {
     pub(crate) create_timeout_ms: u64,
     pub(crate) max_connections: u32,
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) allowed_origins: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { key: None, create_timeout_ms: 1000, max_connections: 0, tls: None }
+        Self { key: None, create_timeout_ms: 1000, max_connections: 0, tls: None, allowed_origins: Vec::new() }
     }
 }
 
@@ -75,7 +76,7 @@ impl Balancer {
             metrics,
             create_timeout: Duration::from_millis(options.create_timeout_ms),
             trusted_proxies: Vec::new(),
-            allowed_origins: Vec::new(),
+            allowed_origins: options.allowed_origins,
             tls: options.tls,
         };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

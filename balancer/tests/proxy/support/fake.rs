@@ -41,6 +41,8 @@ pub(crate) enum Mood {
     MuteSignIns,
     /// Reads a sign-in and closes the connection without an answer.
     Hangup,
+    /// Closes the connection instead of its next answer, and serves again.
+    HangupOnce,
     /// Says nothing on any connection; the kernel still accepts.
     Frozen,
 }
@@ -211,6 +213,10 @@ async fn handle(
             .lock()
             .expect("not poisoned")
             .push(format!("{line} key={has_key} for={forwarded} cookie={cookies}"));
+        if mood == Mood::HangupOnce {
+            state.mood.send_replace(Mood::Serving);
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
         serve(&state, mood, &mut request).await?
     };
     let headers = response.headers_mut();
@@ -257,7 +263,7 @@ async fn sign_in(
         Mood::NotActed => return Ok(problem(ProblemType::NotActed)),
         Mood::Hangup => return Err(std::io::ErrorKind::ConnectionAborted.into()),
         Mood::MuteSignIns => drop(state.mood.subscribe().wait_for(|mood| *mood == Mood::Serving).await),
-        Mood::Serving | Mood::Frozen => {}
+        Mood::Serving | Mood::HangupOnce | Mood::Frozen => {}
     }
     let mut sessions = state.sessions.lock().expect("not poisoned");
     let id = format!("{}-s{}", state.id, sessions.len());
