@@ -243,8 +243,8 @@ mod tests {
         let good = |health: &mut Health| health.handle_good(NOW, false);
         let two_good = |health: &mut Health| (0..2).for_each(|_| health.handle_good(NOW, false));
         let bad = |health: &mut Health| health.handle_bad(NOW);
-        let gone = |health: &mut Health| drop(health.handle_loss(NOW, Loss::Gone));
-        let silent = |health: &mut Health| drop(health.handle_loss(NOW, Loss::Silent));
+        let gone = |health: &mut Health| assert!(health.handle_loss(NOW, Loss::Gone) || !health.state.alive());
+        let silent = |health: &mut Health| assert!(health.handle_loss(NOW, Loss::Silent) || !health.state.alive());
         use State::{Down, HoldDown, Joining, Suspect, Up};
         let table = [
             (Joining, [Joining, Up, Joining]),
