@@ -130,9 +130,15 @@ impl Browser {
         }
     }
 
+    /// `Cookie` header for a path, if there is any.
+    #[must_use]
+    pub fn cookies(&self, path: &str) -> Option<String> {
+        lock(&self.jar).header(path)
+    }
+
     fn request(&self, base: &Base, ask: &Ask) -> anyhow::Result<http::Request<Full<Bytes>>> {
         let mut request = http::Request::builder().method(ask.method).uri(&ask.path).header("host", &base.authority);
-        if let Some(cookies) = lock(&self.jar).header(&ask.path) {
+        if let Some(cookies) = self.cookies(&ask.path) {
             request = request.header("cookie", cookies);
         }
         for (name, value) in &ask.headers {
@@ -170,7 +176,7 @@ impl Browser {
     /// Opens a WebSocket.
     pub async fn open(&self, base: &Base, path: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
         let mut request = format!("ws://{}{path}", base.authority).into_client_request()?;
-        if let Some(cookies) = lock(&self.jar).header(path) {
+        if let Some(cookies) = self.cookies(path) {
             request.headers_mut().insert("cookie", cookies.parse()?);
         }
         let (socket, answer) = tokio_tungstenite::client_async(request, tcp(base).await?).await?;

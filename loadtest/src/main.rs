@@ -1,7 +1,7 @@
 //! `loadtest`: see `loadtest --help`.
 
 use holdfast_config::Stop;
-use loadtest::{bench_media, exit, fault, loss, run};
+use loadtest::{bench_media, bench_proxy, exit, fault, loss, run};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ Commands:
   loss         starts a cluster, kills instances under load, checks that everyone is signed in again
   fault        starts a cluster, freezes instances and kills balancers under load
   bench media  what an echoed packet, a peer and a connect cost the gateway
+  bench proxy  what a request and an idle WebSocket cost the balancer, HAProxy beside it
 
 Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input.
 ";
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         "loss" => loss::main(rest),
         "fault" => fault::main(rest),
         "bench media" => bench_media::main(rest),
+        "bench proxy" => bench_proxy::main(rest),
         "--help" | "-h" | "help" => Err(Stop::Print(USAGE.to_owned()).into()),
         "--version" | "-V" => Err(Stop::Print(format!("loadtest {}\n", env!("CARGO_PKG_VERSION"))).into()),
         other => Err(Stop::Refuse(format!("error: command `{other}`: see loadtest --help for those allowed")).into()),
