@@ -1,16 +1,15 @@
 //! The one task that owns the sessions: everything that concerns them comes in by one bounded queue, commands go out to
 //! sockets and media, and a read-only [`Load`] is left for whoever wants to know.
 
-use crate::media::{Failure as MediaFault, FarLeg, MediaEvent, MediaEventKind, MediaPlane, OfferError};
+mod translate;
+
+use crate::media::{MediaEvent, MediaPlane};
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use arc_swap::ArcSwap;
-use gateway_core::{
-    Command, Instance, Load, MediaChange, MediaFailure, OfferRefused, PeerId, Random, Refusal, Reserve, SocketId,
-};
-use gateway_protocol::message::FailReason;
+use gateway_core::{Command, Instance, Load, PeerId, Random, Refusal, Reserve, SocketId};
 use gateway_protocol::{ClientMessage, CloseCode, ServerMessage, SessionId, SessionProbe, SignedIn};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -104,39 +103,6 @@ impl Control {
     #[must_use]
     pub fn moved_within(&self, span: Duration) -> bool {
         self.pulse.moved_within(span)
-    }
-}
-
-/// When something last moved.
-#[derive(Debug)]
-pub struct Pulse {
-    start: Instant,
-    millis: AtomicU64,
-}
-
-impl Pulse {
-    /// One that has just moved.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { start: Instant::now(), millis: AtomicU64::new(0) }
-    }
-
-    /// It moves.
-    pub fn beat(&self) {
-        self.millis.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// Whether it moved within `span`.
-    #[must_use]
-    pub fn moved_within(&self, span: Duration) -> bool {
-        let age = self.start.elapsed().as_millis() as u64 - self.millis.load(Ordering::Relaxed).min(u64::MAX / 2);
-        age <= span.as_millis() as u64
-    }
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -256,7 +222,7 @@ impl Task {
     }
 
     fn handle_media(&mut self, event: MediaEvent) {
-        self.instance.handle_media(PeerId(event.peer.0), change(event.kind), Instant::now());
+        self.instance.handle_media(PeerId(event.peer.0), translate::change(event.kind), Instant::now());
         self.do_commands();
     }
 
@@ -272,14 +238,15 @@ impl Task {
                     self.sockets.remove(&socket);
                 }
                 Command::Accept { peer, offer, far } => {
-                    let answer = shielded(|| self.media.accept(crate::media::PeerId(peer.0), &offer, far_leg(far)));
+                    let answer =
+                        translate::answer(|| self.media.accept(translate::peer(peer), &offer, translate::far_leg(far)));
                     self.instance.handle_answer(peer, answer, Instant::now());
                 }
                 Command::RestartIce { peer, offer } => {
-                    let answer = shielded(|| self.media.restart_ice(crate::media::PeerId(peer.0), &offer));
+                    let answer = translate::answer(|| self.media.restart_ice(translate::peer(peer), &offer));
                     self.instance.handle_answer(peer, answer, Instant::now());
                 }
-                Command::ClosePeer(peer) => self.media.close(crate::media::PeerId(peer.0)),
+                Command::ClosePeer(peer) => self.media.close(translate::peer(peer)),
                 Command::Exit => self.leaving = true,
             }
         }
@@ -309,44 +276,5 @@ impl Task {
             tracing::error!(%error, "the media plane did not end well");
         }
         self.exit.send_replace(true);
-    }
-}
-
-/// A panic over one offer costs that call alone.
-fn shielded(answer: impl FnOnce() -> Result<String, OfferError>) -> Result<String, OfferRefused> {
-    match catch_unwind(AssertUnwindSafe(answer)) {
-        Ok(answer) => answer.map_err(|error| OfferRefused { reason: reason(&error), detail: error.to_string() }),
-        Err(_) => Err(OfferRefused { reason: FailReason::Internal, detail: "the offer broke something".to_owned() }),
-    }
-}
-
-fn reason(error: &OfferError) -> FailReason {
-    match error {
-        OfferError::TooLong(_) => FailReason::TooLarge,
-        OfferError::Malformed(_) | OfferError::NoAudio | OfferError::OtherConnection => FailReason::BadSdp,
-        OfferError::Full => FailReason::CallCapacity,
-        OfferError::Stopped => FailReason::ServiceUnavailable,
-        OfferError::Peer(..) => FailReason::Internal,
-    }
-}
-
-fn far_leg(far: gateway_core::FarLeg) -> FarLeg {
-    match far {
-        gateway_core::FarLeg::Echo => FarLeg::Echo,
-        gateway_core::FarLeg::Tone => FarLeg::Tone,
-    }
-}
-
-fn change(kind: MediaEventKind) -> MediaChange {
-    match kind {
-        MediaEventKind::Connected => MediaChange::Connected,
-        MediaEventKind::Suspended => MediaChange::Suspended,
-        MediaEventKind::Resumed => MediaChange::Resumed,
-        MediaEventKind::PeerClosed => MediaChange::PeerClosed,
-        MediaEventKind::Failed(fault) => MediaChange::Failed(match fault {
-            MediaFault::FingerprintMismatch => MediaFailure::FingerprintMismatch,
-            MediaFault::Timeout | MediaFault::ConsentLost => MediaFailure::Timeout,
-            MediaFault::Broken => MediaFailure::Broken,
-        }),
     }
 }

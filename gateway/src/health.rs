@@ -1,7 +1,8 @@
 //! What `/health` says: who we are, how busy, and whether everything moves.
 
-use crate::control::{Control, Pulse};
+use crate::control::Control;
 use crate::media::MediaPlane;
+use crate::pulse::Pulse;
 use gateway_core::{capsule, ticket};
 use gateway_protocol::{BootId, Health, InstanceId, InstanceState};
 use std::sync::Arc;

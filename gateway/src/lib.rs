@@ -15,6 +15,7 @@ pub mod listener;
 pub mod media;
 pub mod metrics;
 pub mod private;
+pub mod pulse;
 pub mod server;
 pub mod socket;
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 on one listener and one thread: accepting, timeouts, an end.
 
-use crate::control::Pulse;
+use crate::pulse::Pulse;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};

@@ -5,7 +5,7 @@ use gateway_core::Load;
 use gateway_protocol::CloseCode;
 use http::StatusCode;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,18 +44,19 @@ impl Route {
     }
 }
 
+/// Takes a value that is kept elsewhere.
+type Reading = fn(&Load, &MediaStats) -> u64;
+
 /// See the module.
 pub struct Metrics {
     registry: Registry,
     answers: IntCounterVec,
     socket_closes: IntCounterVec,
     unreadable: IntCounter,
-    sockets: IntGauge,
     open_sockets: Arc<AtomicUsize>,
-    instance: IntGaugeVec,
-    totals: IntGaugeVec,
-    media: IntGaugeVec,
-    media_dropped: IntGaugeVec,
+    gauges: Vec<(IntGauge, Reading)>,
+    totals: Vec<(IntCounter, Reading)>,
+    media_dropped: IntCounterVec,
 }
 
 /// Counts an open socket for as long as it lives.
@@ -76,32 +77,38 @@ impl Metrics {
     ///
     /// When two families had one name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            registry: Registry::new(),
-            answers: counters("holdfast_http_answers_total", "Public answers", &["route", "status"])?,
-            socket_closes: counters("holdfast_socket_closes_total", "Sockets closed by the instance", &["code"])?,
-            unreadable: IntCounter::new("holdfast_unreadable_messages_total", "Messages that were no protocol JSON")?,
-            sockets: IntGauge::new("holdfast_sockets", "Open session sockets, attached or not")?,
+        let r = &Registry::new();
+        Ok(Self {
+            answers: labelled(r, "holdfast_http_answers_total", "Public answers", &["route", "status"])?,
+            socket_closes: labelled(r, "holdfast_socket_closes_total", "Sockets closed by the instance", &["code"])?,
+            unreadable: counter(r, "holdfast_unreadable_messages_total", "Messages that were no protocol JSON")?,
             open_sockets: Arc::new(AtomicUsize::new(0)),
-            instance: gauges("holdfast_instance", "Places, sessions and calls now", &["what"])?,
-            totals: gauges("holdfast_events_total", "What happened since the start", &["what"])?,
-            media: gauges("holdfast_media", "Peers now; handshakes and datagrams since the start", &["what"])?,
-            media_dropped: gauges("holdfast_media_dropped_total", "Datagrams dropped since the start", &["reason"])?,
-        };
-        metrics.register()?;
-        Ok(metrics)
-    }
-
-    fn register(&self) -> Result<(), prometheus::Error> {
-        let registry = &self.registry;
-        registry.register(Box::new(self.answers.clone()))?;
-        registry.register(Box::new(self.socket_closes.clone()))?;
-        registry.register(Box::new(self.unreadable.clone()))?;
-        registry.register(Box::new(self.sockets.clone()))?;
-        for gauges in [&self.instance, &self.totals, &self.media, &self.media_dropped] {
-            registry.register(Box::new(gauges.clone()))?;
-        }
-        registry.register(Box::new(ProcessCollector::for_self()))
+            gauges: vec![
+                (gauge(r, "holdfast_places_used", "Places taken, from the 201 on")?, |load, _| load.used.into()),
+                (gauge(r, "holdfast_sessions", "Attached sessions")?, |load, _| load.sessions.into()),
+                (gauge(r, "holdfast_calls", "Calls")?, |load, _| load.calls.into()),
+                (gauge(r, "holdfast_draining", "1 while draining")?, |load, _| load.draining.into()),
+                (gauge(r, "holdfast_media_peers", "Peer connections")?, |_, media| media.peers),
+                (gauge(r, "holdfast_media_connected", "Connected peers with consent")?, |_, media| media.connected),
+            ],
+            totals: vec![
+                (counter(r, "holdfast_sign_ins_total", "201s")?, |load, _| load.counts.sign_ins),
+                (counter(r, "holdfast_attaches_total", "Attached sockets")?, |load, _| load.counts.attaches),
+                (counter(r, "holdfast_superseded_total", "Sessions taken over by a newer one")?, |load, _| {
+                    load.counts.superseded
+                }),
+                (counter(r, "holdfast_freezes_total", "Times that the process stood still")?, |load, _| {
+                    load.counts.freezes
+                }),
+                (counter(r, "holdfast_calls_started_total", "Calls begun")?, |load, _| load.counts.calls_started),
+                (counter(r, "holdfast_calls_ended_total", "Calls over")?, |load, _| load.counts.calls_ended),
+                (counter(r, "holdfast_media_handshakes_total", "DTLS handshakes done")?, |_, media| media.handshakes),
+                (counter(r, "holdfast_media_packets_in_total", "Datagrams received")?, |_, media| media.packets_in),
+                (counter(r, "holdfast_media_packets_out_total", "Datagrams sent")?, |_, media| media.packets_out),
+            ],
+            media_dropped: labelled(r, "holdfast_media_dropped_total", "Datagrams dropped", &["reason"])?,
+            registry: with_process(r)?,
+        })
     }
 
     /// A public answer went out.
@@ -135,34 +142,15 @@ impl Metrics {
     /// The text for Prometheus.
     #[must_use]
     pub fn text(&self, load: &Load, media: &MediaStats) -> String {
-        self.sockets.set(signed(self.open_sockets() as u64));
-        set(
-            &self.instance,
-            &[("used", load.used.into()), ("sessions", load.sessions.into()), ("calls", load.calls.into())],
-        );
-        let counts = &load.counts;
-        set(
-            &self.totals,
-            &[
-                ("sign_in", counts.sign_ins),
-                ("attach", counts.attaches),
-                ("superseded", counts.superseded),
-                ("freeze", counts.freezes),
-                ("call_started", counts.calls_started),
-                ("call_ended", counts.calls_ended),
-            ],
-        );
-        set(
-            &self.media,
-            &[
-                ("peers", media.peers),
-                ("connected", media.connected),
-                ("handshakes", media.handshakes),
-                ("packets_in", media.packets_in),
-                ("packets_out", media.packets_out),
-            ],
-        );
-        set(&self.media_dropped, &media.dropped);
+        for (gauge, value) in &self.gauges {
+            gauge.set(i64::try_from(value(load, media)).unwrap_or(i64::MAX));
+        }
+        for (counter, value) in &self.totals {
+            catch_up(counter, value(load, media));
+        }
+        for (reason, value) in &media.dropped {
+            catch_up(&self.media_dropped.with_label_values(&[reason]), *value);
+        }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics can't be written");
@@ -171,20 +159,30 @@ impl Metrics {
     }
 }
 
-fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    IntCounterVec::new(Opts::new(name, help), labels)
+/// Counted elsewhere, and only ever growing.
+fn catch_up(counter: &IntCounter, value: u64) {
+    counter.inc_by(value.saturating_sub(counter.get()));
 }
 
-fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    IntGaugeVec::new(Opts::new(name, help), labels)
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
 }
 
-fn set(family: &IntGaugeVec, values: &[(&str, u64)]) {
-    for (label, value) in values {
-        family.with_label_values(&[label]).set(signed(*value));
-    }
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
 }
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+fn labelled(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn with_process(registry: &Registry) -> Result<Registry, prometheus::Error> {
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry.clone())
 }

@@ -3,14 +3,15 @@
 use crate::args::{Args, AuthFlag};
 use crate::assets::Assets;
 use crate::auth::Verifier;
-use crate::control::{self, Control, Input, OsRandom, Pulse};
+use crate::control::{self, Control, Input, OsRandom};
 use crate::cors::Origins;
 use crate::health::Reporter;
 use crate::http::{self, App};
 use crate::listener;
-use crate::media::{MediaConfig, MediaPlane};
+use crate::media::{MediaConfig, MediaEvent, MediaPlane};
 use crate::metrics::Metrics;
 use crate::private::{self, Private};
+use crate::pulse::Pulse;
 use anyhow::Context;
 use gateway_core::config_hash::SharedSettings;
 use gateway_core::instance::Settings;
@@ -21,8 +22,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
-use tokio::sync::watch;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, watch};
 
 /// SRTP profiles and codecs, the same in every instance of a cluster.
 const SRTP_PROFILES: [&str; 2] = ["AEAD_AES_128_GCM", "AES128_CM_HMAC_SHA1_80"];
@@ -57,65 +58,35 @@ impl Gateway {
     ///
     /// As there.
     pub fn start_limited(args: Args, limits: Limits) -> anyhow::Result<Self> {
-        let keys = cluster_keys(args.cluster_key_file.as_deref())?;
-        let ring = SealRing::new(keys.derive("capsule").into_iter().map(seal_key).collect())
-            .context("error: --cluster-key-file: at least one key is needed")?;
-        let instance_id = args.instance_id.clone().unwrap_or_else(random_id::<InstanceId>);
-        let boot_id: BootId = random_id();
-        let public_listeners = listeners("listen", args.listen, cores())?;
-        let private_listener = first(listeners("admin-listen", args.admin_listen, 1)?)?;
-        let (media, media_events) = MediaPlane::start(media_config(&args, &limits)).map_err(|error| {
-            anyhow::anyhow!("error: --media-listen {}: {error}; a free local ip:port is allowed", args.media_listen)
-        })?;
+        let ports = Ports::open(&args)?;
+        let cluster = Cluster::load(&args)?;
+        let (media, media_events) = start_media(&args, &limits)?;
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
-
-        let (now, unix) = (Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?);
-        let settings = settings(&args, &limits, &instance_id, &boot_id, &ring);
-        let machine = Instance::new(settings, OsRandom, now, unix);
+        let machine = Instance::new(cluster.settings(&args, &limits), OsRandom, Instant::now(), unix_now());
         let (task, control) = control::create(machine, media.clone(), media_events, metrics.clone(), exit.clone());
 
-        let identity = http::identity(&instance_id, &boot_id);
-        let pulses: Vec<Arc<Pulse>> = public_listeners.iter().map(|_| Arc::new(Pulse::new())).collect();
-        let reporter = Reporter {
-            instance_id: instance_id.clone(),
-            boot_id: boot_id.clone(),
-            capacity: limits.sessions,
-            call_capacity: limits.calls,
-            setup_rate: limits.setup_rate,
-            config_hash: config_hash(&args)?,
-            key_ids: keys.ids(),
-            control: control.clone(),
-            media: media.clone(),
-            listeners: pulses.clone(),
+        let pulses: Vec<Arc<Pulse>> = ports.public.iter().map(|_| Arc::new(Pulse::new())).collect();
+        let private = Private {
+            reporter: cluster.reporter(&args, &limits, control.clone(), media.clone(), pulses.clone())?,
+            metrics: metrics.clone(),
+            token: args.admin_token_file.as_deref().map(admin_token).transpose()?,
         };
-        let token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
-        let private = Arc::new(Private { reporter, metrics: metrics.clone(), token });
-        let app = Arc::new(App {
-            control: control.clone(),
-            auth: args.auth.into(),
-            verifier: verifier(&args)?,
-            ring,
-            origins: Origins::new(&args.allowed_origin),
-            assets: Assets::load(&args.web_dir, &[args.allowed_origin.as_slice(), &args.alternate].concat()),
-            metrics,
-            messages_per_second: limits.messages_per_second,
-            identity: identity.clone(),
-        });
+        let app = Arc::new(cluster.app(&args, &limits, control.clone(), metrics)?);
+        let private = private::router(Arc::new(private), app.identity.clone());
         let mut gateway = Self {
-            public: public_listeners[0].local_addr()?,
-            private: private_listener.local_addr()?,
+            public: ports.public[0].local_addr()?,
+            private: ports.private.local_addr()?,
             media: media.local_addr(),
-            instance_id,
-            boot_id,
+            instance_id: cluster.instance_id,
+            boot_id: cluster.boot_id,
             control,
             exit,
             threads: Vec::new(),
         };
         gateway.spawn("control", move || task.run())?;
-        let router = private::router(private, identity);
-        gateway.listen("private", private_listener, router, Arc::new(Pulse::new()), exits.clone())?;
-        for (listener, pulse) in public_listeners.into_iter().zip(pulses) {
+        gateway.listen("private", ports.private, private, Arc::new(Pulse::new()), exits.clone())?;
+        for (listener, pulse) in ports.public.into_iter().zip(pulses) {
             gateway.listen("public", listener, http::router(app.clone()), pulse, exits.clone())?;
         }
         tracing::info!(instance = %gateway.instance_id, boot = %gateway.boot_id, public = %gateway.public,
@@ -212,25 +183,100 @@ impl Drop for Gateway {
     }
 }
 
-fn settings(args: &Args, limits: &Limits, instance: &InstanceId, boot: &BootId, ring: &SealRing) -> Settings {
-    Settings {
-        instance_id: instance.clone(),
-        boot_id: boot.clone(),
-        limits: limits.clone(),
-        ring: ring.clone(),
-        alternates: args.alternate.clone(),
-        drain_deadline: args.drain_deadline(),
-        drain_notice: args.drain_notice(),
+/// TCP ports, opened before anything else, because that fails most often.
+struct Ports {
+    public: Vec<TcpListener>,
+    private: TcpListener,
+}
+
+impl Ports {
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        let public = listeners("listen", args.listen, cores())?;
+        let private = listeners("admin-listen", args.admin_listen, 1)?.pop().context("no private listener")?;
+        Ok(Self { public, private })
     }
 }
 
-fn media_config(args: &Args, limits: &Limits) -> MediaConfig {
-    MediaConfig {
+/// Who this instance is, and what it shares with the others.
+struct Cluster {
+    instance_id: InstanceId,
+    boot_id: BootId,
+    keys: ClusterKeys,
+    ring: SealRing,
+}
+
+impl Cluster {
+    fn load(args: &Args) -> anyhow::Result<Self> {
+        let keys = cluster_keys(args.cluster_key_file.as_deref())?;
+        let ring = keys.derive("capsule").into_iter().map(|key| SealKey { id: key.id, key: key.key }).collect();
+        let ring = SealRing::new(ring).context("error: --cluster-key-file: at least one key is needed")?;
+        let instance_id = args.instance_id.clone().unwrap_or_else(random_id);
+        Ok(Self { instance_id, boot_id: random_id(), keys, ring })
+    }
+
+    fn settings(&self, args: &Args, limits: &Limits) -> Settings {
+        Settings {
+            instance_id: self.instance_id.clone(),
+            boot_id: self.boot_id.clone(),
+            limits: limits.clone(),
+            ring: self.ring.clone(),
+            alternates: args.alternate.clone(),
+            drain_deadline: args.drain_deadline(),
+            drain_notice: args.drain_notice(),
+        }
+    }
+
+    fn reporter(
+        &self,
+        args: &Args,
+        limits: &Limits,
+        control: Control,
+        media: MediaPlane,
+        listeners: Vec<Arc<Pulse>>,
+    ) -> anyhow::Result<Reporter> {
+        Ok(Reporter {
+            instance_id: self.instance_id.clone(),
+            boot_id: self.boot_id.clone(),
+            capacity: limits.sessions,
+            call_capacity: limits.calls,
+            setup_rate: limits.setup_rate,
+            config_hash: config_hash(args)?,
+            key_ids: self.keys.ids(),
+            control,
+            media,
+            listeners,
+        })
+    }
+
+    fn app(&self, args: &Args, limits: &Limits, control: Control, metrics: Arc<Metrics>) -> anyhow::Result<App> {
+        Ok(App {
+            control,
+            auth: args.auth.into(),
+            verifier: verifier(args)?,
+            ring: self.ring.clone(),
+            origins: Origins::new(&args.allowed_origin),
+            assets: Assets::load(&args.web_dir, &[args.allowed_origin.as_slice(), &args.alternate].concat()),
+            metrics,
+            messages_per_second: limits.messages_per_second,
+            identity: http::identity(&self.instance_id, &self.boot_id),
+        })
+    }
+}
+
+fn start_media(args: &Args, limits: &Limits) -> anyhow::Result<(MediaPlane, mpsc::Receiver<MediaEvent>)> {
+    let listen = args.media_listen;
+    let config = MediaConfig {
         advertise: args.media_advertise.clone(),
         threads: args.media_threads.map_or(0, usize::from),
         max_peers: limits.calls as usize,
-        ..MediaConfig::new(args.media_listen)
-    }
+        ..MediaConfig::new(listen)
+    };
+    MediaPlane::start(config)
+        .map_err(|error| anyhow::anyhow!("error: --media-listen {listen}: {error}; a free local ip:port is allowed"))
+}
+
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn cluster_keys(file: Option<&Path>) -> anyhow::Result<ClusterKeys> {
@@ -241,10 +287,6 @@ fn cluster_keys(file: Option<&Path>) -> anyhow::Result<ClusterKeys> {
             ClusterKeys::random().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))
         }
     }
-}
-
-fn seal_key(key: holdfast_config::DerivedKey) -> SealKey {
-    SealKey { id: key.id, key: key.key }
 }
 
 fn verifier(args: &Args) -> anyhow::Result<Verifier> {
@@ -279,10 +321,6 @@ fn admin_token(path: &Path) -> anyhow::Result<String> {
 /// The error says all of it in one line; its source would say the half again.
 fn listeners(flag: &'static str, address: SocketAddr, count: usize) -> anyhow::Result<Vec<TcpListener>> {
     listen::tcp(flag, address, count).map_err(|error| anyhow::anyhow!("{error}"))
-}
-
-fn first(listeners: Vec<TcpListener>) -> anyhow::Result<TcpListener> {
-    listeners.into_iter().next().context("no listener")
 }
 
 fn random_id<T: TryFrom<String, Error = gateway_protocol::IdError>>() -> T {

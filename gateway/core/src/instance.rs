@@ -4,28 +4,29 @@
 //! [`Instance::next_command`] says; it calls [`Instance::handle_timeout`] at [`Instance::poll_timeout`], but only when no
 //! input is waiting: input decides before any deadline is judged.
 
+mod entrance;
+mod exit;
+
 use crate::call::{MediaChange, OfferRefused, PeerId};
-use crate::capsule::{self, Capsule};
 use crate::command::{Command, SocketId};
-use crate::drain::{Drain, Step};
-use crate::idempotency::{RepeatKey, RepeatableSignIns};
-use crate::limits::{ATTACH_TIMEOUT, GRACE, HEARTBEAT, Limits, MAX_TICK_GAP, RECONNECT_WINDOW_MS, TICK, TOMBSTONES};
+use crate::drain::Drain;
+use crate::idempotency::RepeatableSignIns;
+use crate::limits::{ATTACH_TIMEOUT, Limits, MAX_TICK_GAP, RECONNECT_WINDOW_MS, TICK, TOMBSTONES};
+use crate::load::{Counts, Load};
 use crate::random::Random;
 use crate::rate::RateLimit;
+use crate::refusal::Refusal;
 use crate::seal::SealRing;
-use crate::session::{Attach, Place, Session, Surroundings};
-use crate::ticket::{self, Ticket};
+use crate::session::{Attach, Session, Surroundings};
 use crate::timers::Timers;
-use crate::token::TokenHash;
 use crate::tombstones::Tombstones;
 use crate::user::User;
-use gateway_protocol::message::{EndReason, Event, FailReason, Request, ServiceState};
-use gateway_protocol::sign_in::SessionState;
-use gateway_protocol::{
-    BootId, ClientId, ClientMessage, CloseCode, InstanceId, ProblemType, SessionId, SessionProbe, SignedIn,
-};
+use gateway_protocol::message::{Event, FailReason, Request, ServiceState};
+use gateway_protocol::{BootId, ClientId, ClientMessage, CloseCode, InstanceId, RequestId, SessionId, SessionProbe};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+
+pub use entrance::Reserve;
 
 /// What an instance is told at its start.
 #[derive(Debug, Clone)]
@@ -44,110 +45,6 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// From the announced end of the process until everything is closed.
     pub drain_notice: Duration,
-}
-
-/// A sign-in whose user is known.
-#[derive(Debug, Clone)]
-pub struct Reserve {
-    /// Who.
-    pub user: User,
-    /// Which tab.
-    pub client_id: ClientId,
-    /// With an accepted capsule.
-    pub recovering: bool,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
-}
-
-/// Why a request for or about a session was refused. Nothing happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No new sessions here.
-    #[error("the instance drains")]
-    Draining,
-    /// No place.
-    #[error("all {0} places are taken")]
-    Full(u32),
-    /// Too many set-ups in this second.
-    #[error("too many sign-ins at once")]
-    SetupRate(Duration),
-    /// A live session of another user.
-    #[error("the client id belongs to a live session of another user")]
-    ClientIdTaken,
-    /// Too many sign-ins of this user.
-    #[error("too many sign-ins of this user")]
-    UserRate(Duration),
-    /// Never heard of, or forgotten.
-    #[error("no such session here")]
-    Unknown,
-    /// Closed here.
-    #[error("the session is over")]
-    Closed,
-    /// Not its token.
-    #[error("not the token of this session")]
-    WrongToken,
-}
-
-impl Refusal {
-    /// What to answer.
-    #[must_use]
-    pub fn problem(self) -> ProblemType {
-        match self {
-            Self::Draining | Self::SetupRate(_) => ProblemType::NotActed,
-            Self::Full(_) => ProblemType::InstanceFull,
-            Self::ClientIdTaken => ProblemType::ClientIdTaken,
-            Self::UserRate(_) => ProblemType::RateLimited,
-            Self::Unknown => ProblemType::SessionUnknown,
-            Self::Closed => ProblemType::SessionClosed,
-            Self::WrongToken => ProblemType::Unauthorized,
-        }
-    }
-
-    /// When to try again, where trying again can help.
-    #[must_use]
-    pub fn retry_after(self) -> Option<Duration> {
-        match self {
-            Self::SetupRate(wait) | Self::UserRate(wait) => Some(wait),
-            Self::Draining | Self::Full(_) => Some(Duration::from_secs(1)),
-            Self::ClientIdTaken | Self::Unknown | Self::Closed | Self::WrongToken => None,
-        }
-    }
-}
-
-/// How busy the instance is, for health and metrics.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Places taken, from the 201 on.
-    pub used: u32,
-    /// Attached sessions.
-    pub sessions: u32,
-    /// Calls.
-    pub calls: u32,
-    /// Takes nothing new.
-    pub draining: bool,
-    /// How long calls may still last when draining.
-    pub drain_deadline_ms: Option<u32>,
-    /// What works.
-    pub services: Vec<ServiceState>,
-    /// What happened since the start.
-    pub counts: Counts,
-}
-
-/// What happened since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// 201s, repeated ones not counted.
-    pub sign_ins: u64,
-    /// Attached sockets.
-    pub attaches: u64,
-    /// Sessions ended by a newer attach of the same tab.
-    pub superseded: u64,
-    /// Times that the process stood still.
-    pub freezes: u64,
-    /// Calls that came into being.
-    pub calls_started: u64,
-    /// Calls that ended.
-    pub calls_ended: u64,
 }
 
 /// Names a session inside the machine; cheaper than its id.
@@ -227,116 +124,6 @@ impl<R: Random> Instance<R> {
     /// The wall clock may jump; tell it now and then.
     pub fn handle_wall_clock(&mut self, unix: Duration, now: Instant) {
         self.wall = (now, unix);
-    }
-
-    /// Reserves a place and does nothing else.
-    pub fn reserve(&mut self, request: Reserve, now: Instant) -> Result<SignedIn, Refusal> {
-        self.notice_freeze(now);
-        let Reserve { user, client_id, recovering, idempotency_key } = request;
-        let repeat = idempotency_key.map(|key| RepeatKey { user: user.clone(), client_id: client_id.clone(), key });
-        if let Some(answer) = repeat.as_ref().and_then(|key| self.repeatable.find(key, now))
-            && self.by_id.contains_key(&answer.session_id)
-        {
-            return Ok(answer.clone());
-        }
-        self.admit(&user, &client_id, now)?;
-        self.replace_reserved(&client_id);
-        let answer = self.take_place(user, client_id, recovering, now);
-        if let Some(key) = repeat {
-            self.repeatable.keep(key, answer.clone(), now);
-        }
-        Ok(answer)
-    }
-
-    fn admit(&mut self, user: &User, client_id: &ClientId, now: Instant) -> Result<(), Refusal> {
-        if self.drain.is_draining() {
-            return Err(Refusal::Draining);
-        }
-        let of_client = self.by_client.get(client_id).map(Vec::as_slice).unwrap_or_default();
-        if of_client.iter().any(|key| self.sessions[key].place().user != *user) {
-            return Err(Refusal::ClientIdTaken);
-        }
-        let replaced = of_client.iter().filter(|key| self.is_reserved(**key)).count();
-        if self.sessions.len() - replaced >= self.settings.limits.sessions as usize {
-            return Err(Refusal::Full(self.settings.limits.sessions));
-        }
-        self.user_limits(user).sign_ins.take(now).map_err(Refusal::UserRate)?;
-        self.setups.take(now).map_err(Refusal::SetupRate)
-    }
-
-    fn is_reserved(&self, key: Key) -> bool {
-        self.sessions[&key].state() == Some(SessionState::Reserved)
-    }
-
-    fn user_limits(&mut self, user: &User) -> &mut UserLimits {
-        let limits = &self.settings.limits;
-        let minute = |count| RateLimit::new(count, Duration::from_secs(60));
-        self.users.entry(user.clone()).or_insert_with(|| UserLimits {
-            sign_ins: minute(limits.sign_ins_per_minute),
-            calls: minute(limits.calls_per_minute),
-        })
-    }
-
-    /// A tab that signs in again does not want the place that it never attached to.
-    fn replace_reserved(&mut self, client_id: &ClientId) {
-        let keys = self.by_client.get(client_id).cloned().unwrap_or_default();
-        for key in keys.into_iter().filter(|key| self.is_reserved(*key)).collect::<Vec<_>>() {
-            self.end(key, CloseCode::SessionGone, "signed in anew");
-        }
-    }
-
-    fn take_place(&mut self, user: User, client_id: ClientId, recovering: bool, now: Instant) -> SignedIn {
-        let id = SessionId::parse(self.random.text::<16>()).expect("base64url of 16 bytes is an id");
-        let session_token = self.random.text::<32>();
-        let token = TokenHash::of(&session_token);
-        let epoch = self.random.text::<6>();
-        let place =
-            Place { id: id.clone(), user: user.clone(), client_id: client_id.clone(), token, epoch, recovering };
-        self.last_key += 1;
-        let key = Key(self.last_key);
-        self.by_id.insert(id.clone(), key);
-        self.by_client.entry(client_id).or_default().push(key);
-        self.sessions.insert(key, Session::new(place, now));
-        self.settle(key);
-        self.counts.sign_ins += 1;
-        self.refresh_window();
-        SignedIn {
-            session_id: id,
-            session_token,
-            instance_id: self.settings.instance_id.clone(),
-            boot_id: self.settings.boot_id.clone(),
-            user: user.into(),
-            heartbeat_ms: millis(HEARTBEAT),
-            grace_ms: millis(GRACE),
-            reconnect_window_ms: self.around.reconnect_window_ms,
-            ice_servers: Vec::new(),
-            services: self.around.services.clone(),
-            capsule: self.seal_capsule(key, now),
-            recovering,
-            alternates: self.settings.alternates.clone(),
-        }
-    }
-
-    fn seal_capsule(&mut self, key: Key, now: Instant) -> String {
-        let expires = self.unix(now) + capsule::LIFE.as_secs();
-        let session = self.sessions.get_mut(&key).expect("the caller has just looked it up");
-        let revision = session.next_revision();
-        let place = session.place();
-        let capsule = Capsule {
-            user: place.user.clone(),
-            client_id: place.client_id.clone(),
-            instance_id: self.settings.instance_id.clone(),
-            boot_id: self.settings.boot_id.clone(),
-            token: place.token,
-            revision,
-            expires,
-        };
-        capsule.seal(&self.settings.ring, self.random.bytes())
-    }
-
-    fn unix(&self, now: Instant) -> u64 {
-        let (at, unix) = self.wall;
-        (unix + now.saturating_duration_since(at)).as_secs()
     }
 
     /// Answers a probe.
@@ -447,7 +234,7 @@ impl<R: Random> Instance<R> {
         }
     }
 
-    fn handle_request(&mut self, key: Key, id: gateway_protocol::RequestId, request: Request, now: Instant) {
+    fn handle_request(&mut self, key: Key, id: RequestId, request: Request, now: Instant) {
         let refused = self.refuses_calls().map(|(reason, _)| reason);
         let user = self.sessions[&key].place().user.clone();
         self.user_limits(&user);
@@ -500,60 +287,6 @@ impl<R: Random> Instance<R> {
         self.find(id).is_ok_and(|key| self.sessions[&key].is_proven())
     }
 
-    /// Takes no new sessions, moves idle clients elsewhere, ends the calls that are left at the deadline.
-    pub fn drain(&mut self, now: Instant) {
-        self.notice_freeze(now);
-        if self.drain.start(now + self.settings.drain_deadline) {
-            self.announce_drain(now);
-        }
-    }
-
-    /// Serves again after [`Instance::drain`].
-    pub fn cancel_drain(&mut self, now: Instant) {
-        self.notice_freeze(now);
-        if self.drain.cancel() {
-            self.refresh_services();
-        }
-    }
-
-    /// The process is to end: announces it, and after the notice closes everything and says [`Command::Exit`].
-    pub fn leave(&mut self, now: Instant) {
-        self.notice_freeze(now);
-        if self.drain.leave(now + self.settings.drain_notice) {
-            self.announce_drain(now);
-        }
-    }
-
-    fn announce_drain(&mut self, now: Instant) {
-        for key in self.keys() {
-            self.tell_draining(key, now);
-        }
-        // The event has said it; whoever attaches from now on reads it in the snapshot.
-        self.around.services = vec![self.calls_service()];
-        for key in self.keys() {
-            self.queue_if_idle(key, now);
-        }
-    }
-
-    fn tell_draining(&mut self, key: Key, now: Instant) {
-        let Some(remaining) = self.drain.remaining(now) else { return };
-        let deadline_ms = millis(remaining);
-        self.with(key, |session, _| session.tell(Event::Draining { deadline_ms }));
-    }
-
-    fn greet_when_draining(&mut self, key: Key, now: Instant) {
-        if self.drain.is_draining() {
-            self.tell_draining(key, now);
-            self.queue_if_idle(key, now);
-        }
-    }
-
-    fn queue_if_idle(&mut self, key: Key, now: Instant) {
-        if self.sessions.get(&key).is_some_and(Session::is_idle) {
-            self.drain.queue(key, now);
-        }
-    }
-
     /// When it wants to be driven, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> (Instant, &'static str) {
@@ -591,46 +324,6 @@ impl<R: Random> Instance<R> {
             self.with(key, |session, _| session.give_capsule(capsule, now));
         }
         self.with(key, |session, around| session.handle_timeout(around, now));
-    }
-
-    fn handle_drain_step(&mut self, step: Step<Key>, now: Instant) {
-        match step {
-            Step::Move(key) => self.move_away(key, now),
-            Step::EndCalls => {
-                for key in self.keys() {
-                    self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
-                    self.queue_if_idle(key, now);
-                }
-            }
-            Step::Leave => self.close_everything(now),
-        }
-    }
-
-    fn move_away(&mut self, key: Key, now: Instant) {
-        let expires = self.unix(now) + ticket::LIFE.as_secs();
-        let Some(session) = self.sessions.get(&key).filter(|session| session.is_idle()) else { return };
-        let ticket = Ticket {
-            user: session.place().user.clone(),
-            client_id: session.place().client_id.clone(),
-            instance_id: self.settings.instance_id.clone(),
-            boot_id: self.settings.boot_id.clone(),
-            expires,
-        };
-        let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
-        self.with(key, |session, _| session.tell(Event::Move { ticket }));
-        self.drain.moved(key, now);
-    }
-
-    fn close_everything(&mut self, now: Instant) {
-        for key in self.keys() {
-            self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
-            self.end(key, CloseCode::Restart, "restarting");
-        }
-        while let Some((socket, _)) = self.unattached.pop_first() {
-            self.attach_timers.set(socket, None);
-            self.close(socket, CloseCode::Restart, "restarting");
-        }
-        self.commands.push_back(Command::Exit);
     }
 
     fn handle_tick(&mut self, now: Instant) {

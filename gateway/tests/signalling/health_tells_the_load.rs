@@ -20,7 +20,7 @@ async fn metrics_are_prometheus_text() {
     sign_in(&gateway, "alice", "a").await;
     let metrics = request(gateway.private(), "GET", "/metrics", &[], "").await;
     assert!(metrics.headers["content-type"].starts_with("text/plain"));
-    assert!(metrics.text.contains("holdfast_instance{what=\"used\"} 1"), "{}", metrics.text);
+    assert!(metrics.text.contains("holdfast_places_used 1"), "{}", metrics.text);
     assert!(metrics.text.contains("holdfast_http_answers_total{route=\"sessions\",status=\"201\"} 1"));
 }
 

@@ -198,7 +198,7 @@ impl Client {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens(acts in prop::collection::vec(act(), 1..120)) {

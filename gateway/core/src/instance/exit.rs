@@ -1,0 +1,107 @@
+//! The way out: draining and leaving.
+
+use super::{Instance, Key, millis};
+use crate::command::Command;
+use crate::drain::Step;
+use crate::random::Random;
+use crate::session::Session;
+use crate::ticket::{self, Ticket};
+use gateway_protocol::CloseCode;
+use gateway_protocol::message::{EndReason, Event};
+use std::time::Instant;
+
+impl<R: Random> Instance<R> {
+    /// Takes no new sessions, moves idle clients elsewhere, ends the calls that are left at the deadline.
+    pub fn drain(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.start(now + self.settings.drain_deadline) {
+            self.announce_drain(now);
+        }
+    }
+
+    /// Serves again after [`Instance::drain`].
+    pub fn cancel_drain(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.cancel() {
+            self.refresh_services();
+        }
+    }
+
+    /// The process is to end: announces it, and after the notice closes everything and says [`Command::Exit`].
+    pub fn leave(&mut self, now: Instant) {
+        self.notice_freeze(now);
+        if self.drain.leave(now + self.settings.drain_notice) {
+            self.announce_drain(now);
+        }
+    }
+
+    fn announce_drain(&mut self, now: Instant) {
+        for key in self.keys() {
+            self.tell_draining(key, now);
+        }
+        // The event has said it; whoever attaches from now on reads it in the snapshot.
+        self.around.services = vec![self.calls_service()];
+        for key in self.keys() {
+            self.queue_if_idle(key, now);
+        }
+    }
+
+    fn tell_draining(&mut self, key: Key, now: Instant) {
+        let Some(remaining) = self.drain.remaining(now) else { return };
+        let deadline_ms = millis(remaining);
+        self.with(key, |session, _| session.tell(Event::Draining { deadline_ms }));
+    }
+
+    pub(super) fn greet_when_draining(&mut self, key: Key, now: Instant) {
+        if self.drain.is_draining() {
+            self.tell_draining(key, now);
+            self.queue_if_idle(key, now);
+        }
+    }
+
+    pub(super) fn queue_if_idle(&mut self, key: Key, now: Instant) {
+        if self.sessions.get(&key).is_some_and(Session::is_idle) {
+            self.drain.queue(key, now);
+        }
+    }
+
+    pub(super) fn handle_drain_step(&mut self, step: Step<Key>, now: Instant) {
+        match step {
+            Step::Move(key) => self.move_away(key, now),
+            Step::EndCalls => {
+                for key in self.keys() {
+                    self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
+                    self.queue_if_idle(key, now);
+                }
+            }
+            Step::Leave => self.close_everything(now),
+        }
+    }
+
+    fn move_away(&mut self, key: Key, now: Instant) {
+        let expires = self.unix(now) + ticket::LIFE.as_secs();
+        let Some(session) = self.sessions.get(&key).filter(|session| session.is_idle()) else { return };
+        let ticket = Ticket {
+            user: session.place().user.clone(),
+            client_id: session.place().client_id.clone(),
+            instance_id: self.settings.instance_id.clone(),
+            boot_id: self.settings.boot_id.clone(),
+            expires,
+        };
+        let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
+        self.with(key, |session, _| session.tell(Event::Move { ticket }));
+        self.drain.moved(key, now);
+    }
+
+    fn close_everything(&mut self, now: Instant) {
+        for key in self.keys() {
+            self.with(key, |session, _| session.end_calls(EndReason::Drained, now));
+            self.end(key, CloseCode::Restart, "restarting");
+        }
+        while let Some((socket, _)) = self.unattached.pop_first() {
+            self.attach_timers.set(socket, None);
+            self.close(socket, CloseCode::Restart, "restarting");
+        }
+        self.commands.push_back(Command::Exit);
+    }
+}

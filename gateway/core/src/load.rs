@@ -1,0 +1,39 @@
+//! How busy an instance is: the read-only picture that health and metrics are made of.
+
+use gateway_protocol::message::ServiceState;
+
+/// How busy the instance is, for health and metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Places taken, from the 201 on.
+    pub used: u32,
+    /// Attached sessions.
+    pub sessions: u32,
+    /// Calls.
+    pub calls: u32,
+    /// Takes nothing new.
+    pub draining: bool,
+    /// How long calls may still last when draining.
+    pub drain_deadline_ms: Option<u32>,
+    /// What works.
+    pub services: Vec<ServiceState>,
+    /// What happened since the start.
+    pub counts: Counts,
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// 201s, repeated ones not counted.
+    pub sign_ins: u64,
+    /// Attached sockets.
+    pub attaches: u64,
+    /// Sessions ended by a newer attach of the same tab.
+    pub superseded: u64,
+    /// Times that the process stood still.
+    pub freezes: u64,
+    /// Calls that came into being.
+    pub calls_started: u64,
+    /// Calls that ended.
+    pub calls_ended: u64,
+}
