@@ -15,6 +15,7 @@ Parts, all of them by default:
   e2e    real browsers against release binaries, with instances and balancers killed, frozen and cut off
   load   a short load run and a short loss run
 
+HOLDFAST_E2E_RESULTS=FOLDER writes the measured tables of the browser tests as JSON.
 With CI=true a skip fails unless it is on the list of allowed ones in this file.
 TEXT
 }
