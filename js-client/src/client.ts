@@ -92,7 +92,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#http = new Http(options.fetch ?? ((...request) => fetch(...request)), this.#clock);
     this.#store = new Store(storageOf(options), globalThis.navigator?.locks, options.clientId, this.#newId());
     this.#machine = new Reconnect({
-      urls: options.urls ?? [globalThis.location?.origin ?? ""],
+      urls: options.urls?.length ? options.urls : [globalThis.location?.origin ?? ""],
       giveUpAfterMs: options.giveUpAfterMs ?? GIVE_UP_MS,
       random: this.#random,
     });
