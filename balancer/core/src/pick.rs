@@ -17,7 +17,8 @@ pub struct Avoid {
 }
 
 impl Avoid {
-    fn allows(&self, instance: &Instance) -> bool {
+    /// False if it was tried already.
+    pub(crate) fn allows(&self, instance: &Instance) -> bool {
         self.tried.iter().all(|tried| tried.run != instance.run)
     }
 

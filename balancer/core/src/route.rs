@@ -32,6 +32,17 @@ pub struct Ask<'a> {
     pub avoid: Avoid,
 }
 
+impl<'a> Ask<'a> {
+    /// The pin that decides.
+    #[must_use]
+    pub fn pin(&self) -> Option<Pin<'a>> {
+        match self.kind {
+            Kind::Session => self.session_pin.or(self.browser_pin),
+            Kind::SignIn | Kind::Page => self.browser_pin,
+        }
+    }
+}
+
 /// Where a request goes, and what the answer says about it.
 #[derive(Debug, Clone)]
 pub struct Route<'a> {
@@ -133,21 +144,38 @@ pub enum NoRoute {
 
 /// Where the request goes. To be asked again, with the last instance in `ask.avoid.tried`, when a try failed.
 pub fn route<'a>(snapshot: &'a Snapshot, ask: &Ask<'_>, random: &mut impl Random) -> Result<Route<'a>, NoRoute> {
-    let pin = match ask.kind {
-        Kind::Session => ask.session_pin.or(ask.browser_pin),
-        Kind::SignIn | Kind::Page => ask.browser_pin,
-    };
+    let pin = ask.pin();
     let told = match pin.map(|pin| follow(snapshot, &pin, ask)) {
         None => Told::New,
         Some(Ok(instance)) => return Ok(Route { instance, told: Told::Kept }),
         Some(Err(Reason::Silent)) if snapshot.blind => return Err(NoRoute::Blind),
         Some(Err(reason)) => Told::Moved(reason),
     };
-    let instance = match ask.kind {
-        Kind::SignIn => pick::pick(snapshot, &ask.avoid, random).ok_or(none_free(snapshot))?,
-        Kind::Session | Kind::Page => pick::any(snapshot, &ask.avoid, random).ok_or(NoRoute::NoneAlive)?,
+    let instance = match (ask.kind, pin) {
+        (Kind::SignIn, _) => pick::pick(snapshot, &ask.avoid, random).ok_or(none_free(snapshot))?,
+        (Kind::Session, Some(pin)) if told == Told::Moved(Reason::Restarted) => next_run(snapshot, &pin, ask)
+            .or_else(|| pick::any(snapshot, &ask.avoid, random))
+            .ok_or(NoRoute::NoneAlive)?,
+        (Kind::Session | Kind::Page, _) => pick::any(snapshot, &ask.avoid, random).ok_or(NoRoute::NoneAlive)?,
     };
     Ok(Route { instance, told })
+}
+
+/// The instance that the pin names, in another run. It says best that the session is over; and should the pin be newer than
+/// what is known here, because another balancer saw the restart first, it has the session.
+fn next_run<'a>(snapshot: &'a Snapshot, pin: &Pin<'_>, ask: &Ask<'_>) -> Option<&'a Arc<Instance>> {
+    snapshot.with_id(pin.instance).find(|each| each.alive() && ask.avoid.allows(each))
+}
+
+/// What to tell once it is known who answered: the run that was asked may have ended meanwhile, and the pinned run may answer
+/// before this balancer has heard of it.
+#[must_use]
+pub fn told_by(told: Told, pin: Option<&Pin<'_>>, asked: &Run, answered: &Run) -> Told {
+    match told {
+        Told::Kept if asked != answered => Told::Moved(Reason::Restarted),
+        Told::Moved(_) if pin.is_some_and(|pin| answered.is(pin.instance, pin.boot)) => Told::Kept,
+        Told::Kept | Told::New | Told::Moved(_) => told,
+    }
 }
 
 fn none_free(snapshot: &Snapshot) -> NoRoute {
@@ -160,7 +188,7 @@ fn follow<'a>(snapshot: &'a Snapshot, pin: &Pin<'_>, ask: &Ask<'_>) -> Result<&'
         return Err(tried.reason);
     }
     let Some(instance) = snapshot.run(pin.instance, pin.boot) else {
-        let restarted = snapshot.with_id(pin.instance).next().is_some();
+        let restarted = snapshot.with_id(pin.instance).any(|each| each.alive());
         return Err(if restarted { Reason::Restarted } else { Reason::Unknown });
     };
     if let State::Down(loss) = instance.state {

@@ -3,10 +3,10 @@
 mod world;
 
 use balancer_core::{
-    AdminState, Instance, Loss, Snapshot, State,
+    AdminState, Instance, Loss, Run, Snapshot, State,
     pick::Avoid,
     pin::{Pin, PinId},
-    route::{Answer, Ask, Change, Kind, NoRoute, Reason, Told, Tried, browser_cookie, route, session_cookie},
+    route::{Answer, Ask, Change, Kind, NoRoute, Reason, Told, Tried, browser_cookie, route, session_cookie, told_by},
 };
 use world::{compose, instance, instances, seeded};
 
@@ -69,6 +69,30 @@ fn another_boot_id_is_restarted_and_another_instance_is_unknown() {
     let reason = |pin| told(&snapshot, &ask(Kind::Session, Some(pin))).expect("some").1;
     assert_eq!(reason(pin("gw-1", "before")), Told::Moved(Reason::Restarted));
     assert_eq!(reason(pin("gw-9", "any")), Told::Moved(Reason::Unknown));
+}
+
+#[test]
+fn a_restarted_instance_is_asked_itself_about_its_sessions() {
+    let snapshot = with(|_| {});
+    for seed in 0..20 {
+        let route = route(&snapshot, &ask(Kind::Session, Some(pin("gw-1", "other"))), &mut seeded(seed)).expect("some");
+        assert_eq!(route.instance.run.instance.as_str(), "gw-1");
+    }
+    let dead = with(|pinned| pinned.state = State::Down(Loss::Gone));
+    let (instance, verdict) = told(&dead, &ask(Kind::Session, Some(pin("gw-1", "other")))).expect("others live");
+    assert_eq!(verdict, Told::Moved(Reason::Unknown), "the pin may be of a run that was not heard of yet: no proof");
+    assert_ne!(instance, "gw-1");
+}
+
+#[test]
+fn who_answers_has_the_last_word() {
+    let run = |boot: &str| Run::parse("gw-1", boot).expect("valid");
+    let (old, new) = (run("gw-1-1"), run("gw-1-2"));
+    assert_eq!(told_by(Told::Kept, Some(&PIN), &old, &new), Told::Moved(Reason::Restarted));
+    assert_eq!(told_by(Told::Kept, Some(&PIN), &old, &old), Told::Kept);
+    let newer = pin("gw-1", "gw-1-2");
+    assert_eq!(told_by(Told::Moved(Reason::Restarted), Some(&newer), &old, &new), Told::Kept);
+    assert_eq!(told_by(Told::New, None, &old, &new), Told::New);
 }
 
 #[test]

@@ -201,7 +201,8 @@ impl Forward {
     ) -> Result<Response<AnswerBody>, Reason> {
         let (mut head, body) = response.into_parts();
         let other = self.other_run(&head.headers, upstream);
-        let told = if other.is_some() && told == Told::Kept { Told::Moved(Reason::Restarted) } else { told };
+        let asked = &upstream.instance.run;
+        let told = other.as_ref().map_or(told, |run| route::told_by(told, ask.pin().as_ref(), asked, run));
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.switch(&mut head.headers, connection, upstream)
         } else {
