@@ -3,6 +3,7 @@
 use balancer_core::{
     instance::is_id,
     pin::{KeyRing, Pin, PinError},
+    route::Kind,
 };
 use cookie::{Cookie, CookieBuilder, SameSite, time::Duration};
 use gateway_protocol::header as own;
@@ -18,7 +19,7 @@ const MAX_CANDIDATES: usize = 4;
 #[derive(Default)]
 pub(crate) struct Received(Vec<HeaderValue>);
 
-/// What the pin cookies of a request say.
+/// What the pin cookies of a request say, as far as it matters.
 #[derive(Default)]
 pub(crate) struct Pins<'a> {
     pub(crate) browser: Option<Pin<'a>>,
@@ -41,11 +42,17 @@ impl Received {
         received
     }
 
-    /// The pins among them. The first value of a name that can be read counts: a planted one can't hide the real one.
-    pub(crate) fn pins<'a>(&'a self, keys: &KeyRing, is_secure: bool) -> Pins<'a> {
+    /// The pin that decides a request of this kind. The first value of a name that can be read counts: a planted one can't
+    /// hide the real one.
+    pub(crate) fn pins<'a>(&'a self, kind: Kind, keys: &KeyRing, is_secure: bool) -> Pins<'a> {
         let mut pins = Pins::default();
-        pins.browser = self.first(browser_name(is_secure), keys, &mut pins.errors);
-        pins.session = self.first(own::SESSION_COOKIE, keys, &mut pins.errors);
+        if kind == Kind::Session {
+            pins.session = self.first(own::SESSION_COOKIE, keys, &mut pins.errors);
+        }
+        // A signature costs more than the rest of the decision.
+        if pins.session.is_none() {
+            pins.browser = self.first(browser_name(is_secure), keys, &mut pins.errors);
+        }
         pins
     }
 
@@ -141,10 +148,10 @@ mod tests {
         let run = Run::parse("gw-1", "b1").expect("valid");
         let real = ring().write(&run, PinId(5), 9, true);
         let received = Received::take(&mut request(&[&format!("holdfast=planted; holdfast={real}")]));
-        let (keys, pins) = (ring(), received.pins(&ring(), false));
+        let (keys, pins) = (ring(), received.pins(Kind::Page, &ring(), false));
         assert_eq!(pins.browser, keys.read(&real).ok());
         assert_eq!(pins.errors, [PinError::Malformed]);
-        assert!(received.pins(&keys, true).browser.is_none(), "over TLS the name is another");
+        assert!(received.pins(Kind::Page, &keys, true).browser.is_none(), "over TLS the name is another");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Forward {
     pub(crate) async fn run(self) -> Response<AnswerBody> {
         self.worker.budget.borrow_mut().earn();
         let Pins { browser, session, errors } =
-            self.request.cookies.pins(&self.worker.rules.keys, self.request.is_secure);
+            self.request.cookies.pins(self.kind, &self.worker.rules.keys, self.request.is_secure);
         errors.into_iter().for_each(|error| self.worker.count(Count::PinError(error)));
         let avoid = Avoid { tried: Vec::new(), unwanted: self.request.avoid.clone() };
         let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
