@@ -70,21 +70,22 @@ key_file=$work/cluster-keys
 
 declare -A pids=()
 stop() {
-  trap - EXIT INT TERM HUP
-  say
-  say "stopping"
+  trap - EXIT
   kill -TERM "${pids[@]}" 2>/dev/null
   for _ in $(seq 20); do
     kill -0 "${pids[@]}" 2>/dev/null || break
     sleep 0.1
   done
   kill -KILL "${pids[@]}" 2>/dev/null
-  wait 2>/dev/null
   rm -rf "$work"
 }
 trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+
+# The traps only remember: bash 5.2 crashes when a trap exits in the middle of `read`.
+interrupted=
+trap 'interrupted=130' INT
+trap 'interrupted=143' TERM HUP
+leave_if_interrupted() { [ -z "$interrupted" ] || exit "$interrupted"; }
 
 origins=()
 for b in $(seq "$balancers"); do
@@ -96,6 +97,7 @@ start() { # NAME COMMAND..
   shift
   "$@" >>"$work/$name.log" 2>&1 </dev/null &
   pids[$name]=$!
+  disown
 }
 
 start_instance() {
@@ -116,6 +118,7 @@ start_balancer() {
 wait_ready() { # NAME URL
   local _
   for _ in $(seq 100); do
+    leave_if_interrupted
     curl -fsS -o /dev/null -m 1 "$2" 2>/dev/null && return
     if ! kill -0 "${pids[$1]}" 2>/dev/null; then
       tail -n 5 "$work/$1.log" >&2
@@ -154,6 +157,16 @@ restart_gone() {
   done
 }
 
+# One turn of half a second. In the background there is no keyboard to read: that must neither stop the demo nor spin.
+trap '' TTIN
+read_enter() {
+  if [ -t 0 ] && read -r -t 0.5 _; then
+    restart_gone
+  elif [ $? -le 128 ]; then
+    sleep 0.5
+  fi
+}
+
 declare -A told=()
 while :; do
   for name in "${!pids[@]}"; do
@@ -162,9 +175,10 @@ while :; do
     told[$name]=$pid
     say "$name (pid $pid) is gone"
   done
-  if [ -t 0 ]; then
-    read -r -t 0.5 _ && restart_gone
-  else
-    sleep 0.5
+  read_enter
+  if [ -n "$interrupted" ]; then
+    say
+    say "stopping"
+    exit "$interrupted"
   fi
 done
