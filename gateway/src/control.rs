@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use gateway_core::{Command, Instance, Load, PeerId, Random, Refusal, Reserve, SocketId};
 use gateway_protocol::{ClientMessage, CloseCode, ServerMessage, SessionId, SessionProbe, SignedIn};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -153,17 +154,17 @@ impl Task {
     /// Runs until everything is closed, or `exit` is set from outside.
     pub async fn run(mut self) {
         let mut exit = self.exit.subscribe();
-        let mut batch = Vec::with_capacity(BATCH);
         let mut busy_turns = 0;
         while !self.leaving && !*exit.borrow_and_update() {
             let (deadline, _) = self.instance.poll_timeout();
             tokio::select! {
                 biased;
                 _ = exit.changed() => break,
-                event = self.media_events.recv() => if let Some(event) = event { self.handle_media(event) },
-                _ = self.inputs.recv_many(&mut batch, BATCH) => batch.drain(..).for_each(|input| self.handle(input)),
+                Some(event) = self.media_events.recv() => self.handle_media(event),
+                Some(input) = self.inputs.recv() => self.handle(input),
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
+            self.handle_waiting();
             busy_turns += 1;
             // Input decides before any deadline is judged: after a freeze the answers to heartbeats may still wait here.
             if (self.inputs.is_empty() && self.media_events.is_empty()) || busy_turns >= MAX_BUSY_TURNS {
@@ -173,6 +174,17 @@ impl Task {
             self.publish();
         }
         self.end().await;
+    }
+
+    /// Both queues get their turn, however full the other is.
+    fn handle_waiting(&mut self) {
+        for _ in 0..BATCH {
+            let event = self.media_events.try_recv().map(|event| self.handle_media(event));
+            let input = self.inputs.try_recv().map(|input| self.handle(input));
+            if event.is_err() && input.is_err() {
+                return;
+            }
+        }
     }
 
     fn handle_timeout(&mut self) {
@@ -209,7 +221,7 @@ impl Task {
                 self.sockets.insert(socket, outbox);
                 self.instance.handle_socket_opened(socket, session, now);
             }
-            Input::Message(socket, message) => self.instance.handle_message(socket, message, now),
+            Input::Message(socket, message) => self.handle_message(socket, message, now),
             Input::SocketClosed(socket) => {
                 self.sockets.remove(&socket);
                 self.instance.handle_socket_closed(socket, now);
@@ -219,6 +231,15 @@ impl Task {
             Input::Leave => self.instance.leave(now),
         }
         self.do_commands();
+    }
+
+    /// A panic over one message costs that session alone.
+    fn handle_message(&mut self, socket: SocketId, message: ClientMessage, now: Instant) {
+        let handled = catch_unwind(AssertUnwindSafe(|| self.instance.handle_message(socket, message, now)));
+        if handled.is_err() {
+            tracing::error!(?socket, "a message broke its session");
+            self.instance.end_session_of(socket);
+        }
     }
 
     fn handle_media(&mut self, event: MediaEvent) {
@@ -275,6 +296,12 @@ impl Task {
         if let Err(error) = closing.await {
             tracing::error!(%error, "the media plane did not end well");
         }
+    }
+}
+
+impl Drop for Task {
+    /// However the task ends, without it there is no instance.
+    fn drop(&mut self) {
         self.exit.send_replace(true);
     }
 }

@@ -11,8 +11,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
-/// Connections of one listener; beyond it they wait in the kernel.
-const MAX_CONNECTIONS: usize = 16_384;
 /// From one answer to the whole head of the next request. A balancer keeps an idle connection for 10 s: closing it earlier
 /// could meet a request that is on its way.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,13 +21,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The thread shows that it moves this often.
 const PULSE: Duration = Duration::from_millis(100);
 
-/// Serves until `exit` is set. It must run on a current-thread runtime of its own.
-pub async fn serve(listener: TcpListener, router: Router, pulse: Arc<Pulse>, mut exit: watch::Receiver<bool>) {
+/// Serves until `exit` is set, on a current-thread runtime of its own. Beyond `most` connections new ones wait in the
+/// kernel.
+pub async fn serve(
+    listener: TcpListener,
+    most: usize,
+    router: Router,
+    pulse: Arc<Pulse>,
+    mut exit: watch::Receiver<bool>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listener can't be served"),
     };
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(most));
     let mut beat = tokio::time::interval(PULSE);
     loop {
         tokio::select! {

@@ -18,6 +18,7 @@ use gateway_core::instance::Settings;
 use gateway_core::{Instance, Limits, Random, SealKey, SealRing};
 use gateway_protocol::{BootId, InstanceId};
 use holdfast_config::{ClusterKeys, listen};
+use nix::sys::resource::{Resource, getrlimit};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ use tokio::sync::{mpsc, watch};
 /// SRTP profiles and codecs, the same in every instance of a cluster.
 const SRTP_PROFILES: [&str; 2] = ["AEAD_AES_128_GCM", "AES128_CM_HMAC_SHA1_80"];
 const CODECS: [&str; 5] = ["opus", "PCMU", "PCMA", "VP8", "H264"];
+
+/// Connections of one listener, however many files may be open.
+const MAX_CONNECTIONS: usize = 16_384;
 
 /// A running instance. Dropping it ends it at once; [`Gateway::leave`] ends it in good order.
 pub struct Gateway {
@@ -102,7 +106,8 @@ impl Gateway {
         pulse: Arc<Pulse>,
         exits: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        self.spawn(name, move || listener::serve(listener, router, pulse, exits))
+        let most = connections_per_listener();
+        self.spawn(name, move || listener::serve(listener, most, router, pulse, exits))
     }
 
     /// One thread with one current-thread runtime; sockets never cross.
@@ -151,6 +156,7 @@ impl Gateway {
 
     /// Says `draining`, waits `--drain-notice-ms`, closes everything; see [`Gateway::left`].
     pub fn leave(&self) {
+        tracing::info!(instance = %self.instance_id, "leaving");
         if !self.control.try_tell(Input::Leave) {
             self.exit.send_replace(true);
         }
@@ -325,6 +331,14 @@ fn listeners(flag: &'static str, address: SocketAddr, count: usize) -> anyhow::R
 
 fn random_id<T: TryFrom<String, Error = gateway_protocol::IdError>>() -> T {
     T::try_from(OsRandom.text::<9>()).expect("base64url of 9 bytes is an id")
+}
+
+/// The public listeners may not take the file descriptors that the private one and the media need.
+fn connections_per_listener() -> usize {
+    const SPARE_FILES: u64 = 512;
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
+    let each = files.saturating_sub(SPARE_FILES).max(SPARE_FILES) / cores() as u64;
+    usize::try_from(each).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS)
 }
 
 /// One public listener and thread each.

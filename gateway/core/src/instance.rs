@@ -187,6 +187,13 @@ impl<R: Random> Instance<R> {
         }
     }
 
+    /// Ends the session of a socket that broke it.
+    pub fn end_session_of(&mut self, socket: SocketId) {
+        if let Some(key) = self.attached.get(&socket).copied() {
+            self.end(key, CloseCode::SessionGone, "a fault of the instance");
+        }
+    }
+
     fn forget_unattached(&mut self, socket: SocketId) -> Option<SessionId> {
         self.attach_timers.set(socket, None);
         self.unattached.remove(&socket)
