@@ -160,7 +160,7 @@ restart_gone() {
 # One turn of half a second. In the background there is no keyboard to read: that must neither stop the demo nor spin.
 trap '' TTIN
 read_enter() {
-  if [ -t 0 ] && read -r -t 0.5 _; then
+  if [ -t 0 ] && read -r -t 0.5 _ 2>/dev/null; then
     restart_gone
   elif [ $? -le 128 ]; then
     sleep 0.5
