@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::metrics::{Metrics, Route};
 use crate::socket::{self, Refused};
 use axum::body::{Body, to_bytes};
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Request, State};
@@ -206,11 +206,5 @@ async fn method_not_allowed() -> Failure {
 impl From<Overloaded> for Failure {
     fn from(_: Overloaded) -> Self {
         Self::overloaded()
-    }
-}
-
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(ProblemType::BadRequest, rejection.body_text())
     }
 }
