@@ -18,6 +18,8 @@ const AEAD_AES_256_GCM: u16 = 0x0008;
 /// What is known of the ClientHello after a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hello {
+    /// The datagram holds no part of one.
+    Foreign,
     /// Fragments are missing.
     Partial,
     /// It lists AES-128-GCM.
@@ -36,12 +38,16 @@ pub(super) struct HelloReader {
 }
 
 impl HelloReader {
-    /// Reads one datagram. Anything that is not a fragment of a ClientHello is skipped: the endpoint deals with it.
+    /// Reads one datagram.
     pub(super) fn read(&mut self, datagram: &[u8]) -> Hello {
         let mut rest = datagram;
+        let mut taken = false;
         while let Some((record, next)) = split_record(rest) {
-            self.record(record);
+            taken |= self.record(record);
             rest = next;
+        }
+        if !taken {
+            return Hello::Foreign;
         }
         if self.present.is_empty() || self.present.contains(&false) {
             return Hello::Partial;
@@ -54,30 +60,33 @@ impl HelloReader {
         }
     }
 
-    fn record(&mut self, record: &[u8]) {
+    /// Takes the fragments of a record; false when it has none.
+    fn record(&mut self, record: &[u8]) -> bool {
+        let mut taken = false;
         let is_plain_handshake = record[0] == CONTENT_HANDSHAKE && record[3..5] == [0, 0];
         let mut rest = &record[RECORD_HEADER..];
         while is_plain_handshake && rest.len() >= HANDSHAKE_HEADER {
             let length = u24(&rest[1..]);
             let (offset, fragment) = (u24(&rest[6..]), u24(&rest[9..]));
-            let Some(bytes) = rest.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + fragment) else { return };
-            if rest[0] == CLIENT_HELLO {
-                self.fragment(length, offset, bytes);
-            }
+            let Some(bytes) = rest.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + fragment) else { break };
+            taken |= rest[0] == CLIENT_HELLO && self.fragment(length, offset, bytes);
             rest = &rest[HANDSHAKE_HEADER + fragment..];
         }
+        taken
     }
 
-    fn fragment(&mut self, length: usize, offset: usize, bytes: &[u8]) {
+    fn fragment(&mut self, length: usize, offset: usize, bytes: &[u8]) -> bool {
         if self.present.is_empty() && (1..=MAX_HELLO).contains(&length) {
             self.body = vec![0; length];
             self.present = vec![false; length];
         }
         let range = offset..offset + bytes.len();
-        if length == self.body.len() && range.end <= length {
+        let fits = length > 0 && length == self.body.len() && range.end <= length;
+        if fits {
             self.body[range.clone()].copy_from_slice(bytes);
             self.present[range].fill(true);
         }
+        fits
     }
 }
 
@@ -173,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_never_more_than_partial() {
+    fn garbage_is_foreign() {
         let body = hello(&[7]);
         let good = record(&body, 0..body.len());
         for cut in 0..good.len() {
-            assert_eq!(HelloReader::default().read(&good[..cut]), Hello::Partial);
+            assert_eq!(HelloReader::default().read(&good[..cut]), Hello::Foreign);
         }
-        assert_eq!(HelloReader::default().read(&[22; 200]), Hello::Partial);
+        assert_eq!(HelloReader::default().read(&[22; 200]), Hello::Foreign);
     }
 }

@@ -113,9 +113,13 @@ impl Dtls {
     ) -> Result<Option<DtlsEvent>, DtlsFailed> {
         self.account(datagram)?;
         if let State::Greeting(reader, waiting) = &mut self.state {
+            let hello = reader.read(datagram);
+            if hello == Hello::Foreign {
+                return Err(DtlsFailed);
+            }
             waiting.push(BytesMut::from(datagram));
-            let config = match reader.read(datagram) {
-                Hello::Partial => return Ok(None),
+            let config = match hello {
+                Hello::Foreign | Hello::Partial => return Ok(None),
                 Hello::Gcm128 => &identity.gcm128,
                 Hello::Gcm256 => &identity.gcm256,
                 Hello::NoGcm => &identity.sha1,

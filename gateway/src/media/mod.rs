@@ -11,6 +11,8 @@ mod ice;
 mod offer;
 mod path;
 mod peer;
+#[cfg(test)]
+mod peer_tests;
 mod plane;
 mod registry;
 mod residents;
@@ -19,6 +21,8 @@ mod rtp;
 mod srtp;
 mod stats;
 mod stun;
+#[cfg(test)]
+mod test_client;
 mod tone;
 mod worker;
 

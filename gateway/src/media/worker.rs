@@ -121,10 +121,11 @@ impl Worker {
             let now = self.begin_turn();
             pace.arrived(received, now);
             bump(&self.counters().packets_in, received as u64);
+            // First the mail: a restart is announced before its first check can arrive.
+            self.handle_mail(now);
             for (datagram, from) in inbox.datagrams() {
                 self.handle_datagram(datagram, from, now, true);
             }
-            self.handle_mail(now);
             self.handle_handshakes(now);
             self.handle_timers(now);
             self.flush(port, &mut outbox);
@@ -324,9 +325,13 @@ impl Worker {
             Err(_) => self.panicked(),
         }
         self.note_live(was_live, live && !ended);
-        self.settle(id, slot);
+        self.settle_routes(id, slot);
         if ended {
             self.remove(slot);
+        }
+        // Last, so that who hears of an end finds the peer forgotten.
+        for kind in std::mem::take(&mut self.effects.events) {
+            self.tell(id, kind);
         }
     }
 
@@ -343,10 +348,9 @@ impl Worker {
         }
     }
 
-    /// Does what the effects say, and empties them; what is to be sent stays for the end of the turn.
-    fn settle(&mut self, id: PeerId, slot: Slot) {
-        if self.effects.generation_changed {
-            self.effects.generation_changed = false;
+    /// What is to be sent stays in the effects until the end of the turn.
+    fn settle_routes(&mut self, id: PeerId, slot: Slot) {
+        if std::mem::take(&mut self.effects.generation_changed) {
             self.shared.registry.promoted(id);
         }
         while let Some(address) = self.effects.routes_removed.pop() {
@@ -354,12 +358,6 @@ impl Worker {
         }
         while let Some(address) = self.effects.routes_added.pop() {
             self.take_route(address, Route::Here(slot));
-        }
-        for kind in std::mem::take(&mut self.effects.events) {
-            if kind == MediaEventKind::Connected {
-                bump(&self.counters().handshakes, 1);
-            }
-            self.tell(id, kind);
         }
     }
 
@@ -386,6 +384,9 @@ impl Worker {
     }
 
     fn tell(&self, peer: PeerId, kind: MediaEventKind) {
+        if kind == MediaEventKind::Connected {
+            bump(&self.counters().handshakes, 1);
+        }
         if self.shared.events.try_send(MediaEvent { peer, kind }).is_err() {
             bump(&self.counters().events_lost, 1);
         }

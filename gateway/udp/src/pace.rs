@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(2);
 /// Arrivals are counted over this span.
 const WINDOW: Duration = Duration::from_millis(10);
-/// Arrivals per window from which on a thread is busy: 2000 datagrams a second, some 40 audio calls.
-const BUSY_FROM: usize = 20;
+/// Arrivals per window from which on a thread is busy: 800 datagrams a second, some 16 audio calls, so that a pause
+/// gathers more than one.
+const BUSY_FROM: usize = 8;
 
 /// Counts arrivals; while they are many, [`Pace::pause`] says how long to sleep instead of waiting for the socket.
 #[derive(Debug)]
@@ -49,9 +50,9 @@ mod tests {
     fn pauses_only_while_many_arrive() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
-        pace.arrived(19, start + WINDOW);
+        pace.arrived(7, start + WINDOW);
         assert_eq!(pace.pause(), None);
-        pace.arrived(20, start + WINDOW * 2);
+        pace.arrived(8, start + WINDOW * 2);
         assert_eq!(pace.pause(), Some(PAUSE));
         pace.arrived(0, start + WINDOW * 3);
         assert_eq!(pace.pause(), None);

@@ -92,7 +92,7 @@ mod tests {
         let answer = Answer::parse(text).expect("an answer");
         assert_eq!((answer.ufrag.as_str(), answer.pwd.as_str()), ("uuuu", "pppp"));
         assert_eq!(answer.fingerprint, [10, 255]);
-        assert_eq!(answer.candidate, ([127, 0, 0, 1], 40_001).into());
+        assert_eq!(answer.candidate, SocketAddr::from(([127, 0, 0, 1], 40_001)));
         assert_eq!(Answer::parse(&text.replace("40001 UDP", "0 UDP")), Err(AnswerError::Refused));
         assert_eq!(Answer::parse("v=0\r\n"), Err(AnswerError::Missing("fingerprint")));
     }
