@@ -31,13 +31,12 @@ pub(crate) struct Pins<'a> {
 impl Received {
     /// Takes the Cookie fields out and puts back what is not the balancer's.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
-        if !headers.contains_key(header::COOKIE) {
-            return Self::default();
-        }
         let received = Self(headers.get_all(header::COOKIE).iter().cloned().collect());
-        headers.remove(header::COOKIE);
-        if let Some(value) = received.others() {
-            headers.insert(header::COOKIE, value);
+        if received.pieces().any(is_ours) {
+            headers.remove(header::COOKIE);
+            if let Some(value) = received.others() {
+                headers.insert(header::COOKIE, value);
+            }
         }
         received
     }
@@ -57,27 +56,28 @@ impl Received {
     }
 
     fn first<'a>(&'a self, name: &str, keys: &KeyRing, errors: &mut Vec<PinError>) -> Option<Pin<'a>> {
-        let values = self.pieces().filter(|(piece_name, _)| *piece_name == name).map(|(_, value)| value);
-        values.take(MAX_CANDIDATES).find_map(|value| keys.read(value).map_err(|error| errors.push(error)).ok())
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = (&str, &str)> {
-        let texts = self.0.iter().filter_map(|value| value.to_str().ok());
-        texts.flat_map(|text| text.split(';')).filter_map(|piece| piece.trim().split_once('='))
+        let values = self.pieces().filter_map(|piece| piece.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        values.take(MAX_CANDIDATES).find_map(|value| {
+            let value = std::str::from_utf8(value).map_err(|_| PinError::Malformed);
+            value.and_then(|value| keys.read(value)).map_err(|error| errors.push(error)).ok()
+        })
     }
 
     /// As bytes, because other applications' cookies may hold any.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
+    }
+
     fn others(&self) -> Option<HeaderValue> {
-        let pieces = self.0.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-        let others: Vec<&[u8]> = pieces.map(<[u8]>::trim_ascii).filter(|piece| !is_ours(piece)).collect();
-        let joined = others.join(b"; ".as_slice());
-        HeaderValue::from_bytes(&joined).ok().filter(|value| !value.is_empty())
+        let others: Vec<&[u8]> = self.pieces().filter(|piece| !is_ours(piece)).collect();
+        HeaderValue::from_bytes(&others.join(b"; ".as_slice())).ok().filter(|value| !value.is_empty())
     }
 }
 
 fn is_ours(piece: &[u8]) -> bool {
-    let name = piece.split(|byte| *byte == b'=').next().unwrap_or(piece);
-    [own::COOKIE, own::COOKIE_TLS, own::SESSION_COOKIE].iter().any(|ours| ours.as_bytes() == name)
+    [own::COOKIE, own::COOKIE_TLS, own::SESSION_COOKIE].iter().any(|ours| {
+        piece.strip_prefix(ours.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'='))
+    })
 }
 
 fn browser_name(is_secure: bool) -> &'static str {

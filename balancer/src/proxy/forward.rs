@@ -23,12 +23,15 @@ use balancer_core::{
 };
 use bytes::Bytes;
 use gateway_protocol::{Problem, ProblemType, header as own, problem::PROBLEM_JSON};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use std::{rc::Rc, sync::PoisonError};
 
 const SESSIONS: &str = "/v1/sessions";
+const INSTANCE: HeaderName = HeaderName::from_static(own::INSTANCE);
+const BOOT: HeaderName = HeaderName::from_static(own::BOOT);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(own::IDEMPOTENCY_KEY);
 /// Longest problem that is read to learn its type.
 const MAX_PROBLEM: u64 = 4 * 1024;
 
@@ -60,7 +63,7 @@ pub(crate) type Answered = (Response<Incoming>, Connection);
 impl Forward {
     pub(crate) fn new(worker: Rc<Worker>, client: Rc<ClientState>, request: Checked) -> Self {
         let (head, body) = (&request.head, &request.body.bytes);
-        let has_key = head.headers.contains_key(own::IDEMPOTENCY_KEY) && body.len() <= retry::MAX_KEPT_BODY_BYTES;
+        let has_key = head.headers.contains_key(IDEMPOTENCY_KEY) && body.len() <= retry::MAX_KEPT_BODY_BYTES;
         let repeat = Repeat::of(head.method.as_str(), !body.is_empty(), has_key);
         let kind = kind(head);
         Self { worker, client, request, kind, repeat }
@@ -221,8 +224,8 @@ impl Forward {
 
     /// Another run than expected, if one answered by its own word.
     fn other_run(&self, headers: &HeaderMap, upstream: &Upstream) -> Option<Run> {
-        let said = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let (instance, boot) = (said(own::INSTANCE)?, said(own::BOOT)?);
+        let said = |name: HeaderName| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let (instance, boot) = (said(INSTANCE)?, said(BOOT)?);
         if upstream.instance.run.is(instance, boot) {
             return None;
         }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const AVOID: HeaderName = HeaderName::from_static(own::AVOID);
 const OWN_PREFIX: &str = "holdfast-";
 
 /// What the client wants of the connection.
@@ -183,7 +184,7 @@ pub(crate) fn address_value(address: IpAddr) -> HeaderValue {
 
 /// The run that `holdfast-avoid` names.
 pub(crate) fn avoided(headers: &HeaderMap) -> Option<Run> {
-    headers.get(own::AVOID)?.to_str().ok()?.parse().ok()
+    headers.get(AVOID)?.to_str().ok()?.parse().ok()
 }
 
 /// True if a proxy in front was spoken to over TLS.
