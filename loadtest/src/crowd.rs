@@ -38,12 +38,14 @@ pub struct Load {
     /// Whom they call.
     pub call: Option<String>,
     /// Hang up and call again after this time.
+    #[serde(rename = "call_length_s", serialize_with = "seconds")]
     pub call_length: Option<Duration>,
     /// Requests of all users together.
     pub requests: u64,
     /// Of one user at once.
     pub parallel: u32,
     /// The requests are spread over it.
+    #[serde(skip)]
     pub duration: Duration,
     /// Admin URL of a balancer.
     pub admin: Option<String>,
@@ -53,6 +55,10 @@ pub struct Load {
     /// No live line.
     #[serde(skip)]
     pub quiet: bool,
+}
+
+fn seconds<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(to)
 }
 
 impl Load {

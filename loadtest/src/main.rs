@@ -22,6 +22,7 @@ Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule brok
 
 fn main() -> ExitCode {
     holdfast_config::logging::start();
+    raise_open_files();
     let mut args = std::env::args_os();
     let program = args.next().unwrap_or_default();
     let args: Vec<OsString> = args.collect();
@@ -45,5 +46,15 @@ fn command(args: &[OsString]) -> (String, usize) {
     match word(0) {
         "bench" => (format!("bench {}", word(1)), 2),
         other => (other.to_owned(), 1),
+    }
+}
+
+/// Thousands of sockets need more than the usual soft limit of 1024 open files.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }

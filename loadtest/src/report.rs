@@ -85,11 +85,11 @@ impl Report {
         Self { command: command.to_owned(), flags, ..Self::default() }
     }
 
-    /// The measured figures, one line each.
+    /// The measured figures, one line each; the single rounds are for the JSON.
     #[must_use]
     pub fn table(&self) -> String {
         let Ok(Value::Object(fields)) = serde_json::to_value(self) else { return String::new() };
-        let measured = fields.into_iter().filter(|(_, value)| !value.is_null());
+        let measured = fields.into_iter().filter(|(name, value)| !value.is_null() && name != "rounds");
         measured.map(|(name, value)| format!("  {name:<34} {}\n", plain(&value))).collect()
     }
 

@@ -113,7 +113,10 @@ impl RunFlags {
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let flags: RunFlags = flags::load(args)?;
     let load = flags.load()?;
-    let mut report = Report::new("run", load.describe());
+    let mut described = load.describe();
+    described["duration_s"] = flags.duration.into();
+    described["kill_after_s"] = flags.kill_after.into();
+    let mut report = Report::new("run", described);
     let outcome = block_on(run(&flags, load))??;
     outcome.fill(&mut report);
     report.publish(flags.json.as_deref())?;

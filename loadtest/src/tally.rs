@@ -15,6 +15,8 @@ const KILL_SHADOW: Duration = Duration::from_secs(10);
 pub struct Snapshot {
     /// Users that ever were signed in.
     pub signed_in: u64,
+    /// First attaches to a session, moves and returns included.
+    pub attached: u64,
     /// Users that lost their instance and are not signed in again.
     pub waiting: u64,
     /// Users signed in again after a loss, each loss counted.
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub unavailable: u64,
     /// Calls that were heard, each counted once.
     pub heard: u64,
+    /// Requests after the sessions.
+    pub requests: u64,
     /// Calls that ended without a hang-up.
     pub calls_lost: u64,
     /// Calls that ended although instance and media lived.
@@ -74,6 +78,7 @@ pub struct Tally {
     lost_boots: BTreeMap<String, Now>,
     kills: Vec<Now>,
     signed_in: u64,
+    attached: u64,
     waiting: u64,
     unavailable: u64,
     heard: u64,
@@ -195,6 +200,7 @@ impl Tally {
         });
         known.failover.take_if(|failover| failover.signed_in && !failover.in_call);
         self.signed_in += u64::from(first);
+        self.attached += 1;
         self.sign_in.extend(arrived.map(|arrived| at.saturating_sub(arrived)));
         if let Some(since) = since {
             self.waiting -= 1;
@@ -221,7 +227,9 @@ impl Tally {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             signed_in: self.signed_in,
+            attached: self.attached,
             waiting: self.waiting,
+            requests: self.requests,
             failovers: self.failovers,
             calls_lost: self.calls_lost,
             falsely_lost: self.falsely_lost,

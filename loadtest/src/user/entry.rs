@@ -141,9 +141,7 @@ impl<R: Rng> VirtualUser<R> {
             },
             400 | 401 | 403 | 409 | 410 | 413 => self.handle_refused(answer, now),
             _ => {
-                if answer.retry_after.is_none() {
-                    self.next_base();
-                }
+                self.next_base();
                 self.retry_entry(answer.retry_after.unwrap_or_default(), now);
             }
         }
