@@ -1,7 +1,7 @@
 //! Who may sign in now: paced re-entry after a loss, returning users first, and a spread answer for those who must wait.
 
 use crate::{
-    Random, Run, Snapshot, Time,
+    Random, Report, Run, Snapshot, Time,
     pin::{Pin, PinId},
 };
 use std::{
@@ -13,7 +13,7 @@ use std::{
 pub const SIGN_INS_A_MINUTE: usize = 5;
 /// Longest time that a sign-in is held back for its turn; one whose turn is later hears 503 with Retry-After.
 pub const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// Retry-After is spread from one second to this.
+/// Retry-After is spread from one second to this at most.
 pub const LATEST_RETRY: Duration = Duration::from_secs(5);
 /// A recovery that takes longer than this is over all the same.
 pub const LONGEST_RECOVERY: Duration = Duration::from_secs(15);
@@ -62,9 +62,13 @@ impl Refusal {
     }
 }
 
-/// Retry-After for a client that nothing is free for: spread, so that they don't all come back together.
-pub fn retry_after(random: &mut impl Random) -> Duration {
-    Duration::from_secs(1 + random.below(LATEST_RETRY.as_secs()))
+/// Retry-After for a client that nothing is free for: spread over as many seconds as the instances need to set up all the
+/// sessions that were last heard of, so that a crowd does not come back together and a few users hardly wait.
+pub fn retry_after(snapshot: &Snapshot, random: &mut impl Random) -> Duration {
+    let sum = |of: fn(&Report) -> u32| snapshot.instances.iter().map(|each| u64::from(of(&each.report))).sum::<u64>();
+    let crowd = sum(|report| report.used);
+    let seconds = crowd.div_ceil(sum(|report| report.setup_rate).max(1));
+    Duration::from_secs(1 + random.below(seconds.clamp(1, LATEST_RETRY.as_secs())))
 }
 
 /// Decides about every `POST /v1/sessions`. One per balancer.
@@ -109,11 +113,11 @@ impl Admission {
         let pin = pin.filter(|pin| self.sign_ins.allows(now, pin.id));
         let is_member = pin.is_some_and(|pin| pin.member);
         if !is_member && snapshot.newcomers_left() == Some(0) {
-            return Entry::Later { retry_after: retry_after(random), why: Refusal::SpareProtected };
+            return Entry::Later { retry_after: retry_after(snapshot, random), why: Refusal::SpareProtected };
         }
         match self.turn(now, pin, snapshot) {
             Some(wait) => Entry::Enter { wait, pin_counts: pin.is_some() },
-            None => Entry::Later { retry_after: retry_after(random), why: Refusal::Paced },
+            None => Entry::Later { retry_after: retry_after(snapshot, random), why: Refusal::Paced },
         }
     }
 

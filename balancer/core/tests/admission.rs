@@ -127,9 +127,16 @@ fn the_spare_is_protected_from_new_users_alone() {
 }
 
 #[test]
-fn retry_after_is_spread() {
-    let mut random = seeded(1);
-    let seconds: Vec<_> = (0..500).map(|_| retry_after(&mut random).as_secs()).collect();
+fn retry_after_is_spread_by_the_crowd() {
+    let crowd_of = |used: u32| {
+        let world = compose(
+            (1..3).map(|index| instance(index, |_, report| (report.setup_rate, report.used) = (50, used))).collect(),
+        );
+        let mut random = seeded(1);
+        (0..500).map(|_| retry_after(&world, &mut random).as_secs()).collect::<Vec<_>>()
+    };
+    assert!(crowd_of(50).iter().all(|seconds| *seconds == 1), "a second is enough for 100 users at 100 a second");
+    let seconds = crowd_of(100_000);
     for second in 1..=5 {
         assert!(seconds.iter().filter(|each| **each == second).count() > 50);
     }

@@ -291,7 +291,9 @@ impl Forward {
         let wants_page = self.kind == Kind::Page
             && self.request.head.method == Method::GET
             && accepts_html.is_some_and(|accept| accept.contains("text/html"));
-        answer::unavailable(&why.to_string(), admission::retry_after(&mut self.worker.random()), wants_page)
+        let view = self.worker.shared.view();
+        let retry_after = admission::retry_after(&view.snapshot, &mut self.worker.random());
+        answer::unavailable(&why.to_string(), retry_after, wants_page)
     }
 }
 
