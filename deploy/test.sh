@@ -13,7 +13,7 @@ Parts, all of them by default:
   rust   format, clippy, unit, integration and doc tests of the workspace
   js     types, lint, unit tests and size of the JS client
   e2e    real browsers against release binaries, with instances and balancers killed, frozen and cut off
-  load   a short load run and a short loss run
+  load   a load run, losses and faults, all short
 
 HOLDFAST_E2E_RESULTS=FOLDER writes the measured tables of the browser tests as JSON.
 With CI=true a skip fails unless it is on the list of allowed ones in this file.
@@ -130,9 +130,8 @@ e2e_part() {
 
 load_part() {
   step "load: short run with a kill" ./deploy/load-smoke.sh
-  if "$target/release/loadtest" loss --help >/dev/null 2>&1; then
-    step "load: losses" "$target/release/loadtest" loss --short
-  fi
+  step "load: losses" "$target/release/loadtest" loss --short
+  step "load: faults" "$target/release/loadtest" fault
 }
 
 need_builders
