@@ -18,6 +18,8 @@ mod registry;
 mod residents;
 mod rtcp;
 mod rtp;
+#[cfg(test)]
+mod sdp_tests;
 mod srtp;
 mod stats;
 mod stun;

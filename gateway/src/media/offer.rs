@@ -82,6 +82,9 @@ impl<'a> Offer<'a> {
         let bundle = session.attributes("group").find_map(|value| value.strip_prefix("BUNDLE "));
         let sections: Vec<_> =
             blocks.iter().map(|block| OfferedSection::read(block, &session, bundle)).collect::<Result<_, _>>()?;
+        if !sections.iter().any(|section| section.usable && section.media == "audio") {
+            return Err(OfferError::NoAudio);
+        }
         // With BUNDLE all sections share the transport of the first usable one.
         let transport =
             blocks.iter().zip(&sections).find(|(_, section)| section.usable).map_or(&session, |(block, _)| block);

@@ -102,8 +102,9 @@ impl Registry {
         let known = inner.peers.get_mut(&id)?;
         known.version += 1;
         let version = known.version;
-        let same = [Some(&known.current), known.next.as_ref()].into_iter().flatten();
-        if let Some(generation) = same.filter(|one| one.remote_ufrag == fresh.remote_ufrag).last().cloned() {
+        let same = |one: &&Generation| one.remote_ufrag == fresh.remote_ufrag;
+        let known_one = known.next.as_ref().filter(same).or(Some(&known.current).filter(same));
+        if let Some(generation) = known_one.cloned() {
             return Some(Restarted { generation, version, worker: None });
         }
         if let Some(unused) = known.next.replace(fresh.clone()) {

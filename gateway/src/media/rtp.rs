@@ -248,7 +248,7 @@ fn clock_units(span: Duration, clock: u32) -> u32 {
 
 /// NTP's 32.32 fixed point, counted from the peer's creation: reports need a steady clock, not the date.
 fn ntp(since: Duration) -> u64 {
-    since.as_secs() << 32 | (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000
+    (since.as_secs() << 32) | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 #[cfg(test)]
