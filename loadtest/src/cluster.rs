@@ -105,7 +105,9 @@ impl Process {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let log = File::create(folder.join(format!("{name}.log")))?;
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        without_own_settings(&mut command);
+        let child = command
             .args(["--listen".to_owned(), ports[0].to_string(), "--admin-listen".to_owned(), ports[1].to_string()])
             .args(args)
             .stdin(Stdio::null())
@@ -248,6 +250,16 @@ impl Drop for Cluster {
         self.balancers.clear();
         self.instances.clear();
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Settings of this program in the environment are not its children's; only the log filter is shared.
+pub fn without_own_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_str().is_some_and(|name| name.starts_with("HOLDFAST_") && name != "HOLDFAST_LOG");
+        if ours {
+            command.env_remove(name);
+        }
     }
 }
 

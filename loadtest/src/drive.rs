@@ -137,8 +137,12 @@ struct Shell {
 
 impl Shell {
     fn note(&self, fact: Fact) {
+        self.note_at(fact, self.shared.now());
+    }
+
+    fn note_at(&self, fact: Fact, at: Now) {
         // The collector outlives the users.
-        let _ = self.shared.facts.send((self.number, fact, self.shared.now()));
+        let _ = self.shared.facts.send((self.number, fact, at));
     }
 
     async fn wait(&self) {
@@ -171,7 +175,9 @@ impl Shell {
                 self.user.handle_heard(call, now);
                 if let Some(line) = self.peer.as_mut().filter(|line| line.call == *call && !line.first_noted) {
                     line.first_noted = true;
-                    self.note(Fact::FirstPacket(call.clone()));
+                    let first = line.peer.counts().first_returned;
+                    let at = first.map_or(now, |first| first.saturating_duration_since(self.shared.start));
+                    self.note_at(Fact::FirstPacket(call.clone()), at);
                 }
             }
             PeerState::Closed | PeerState::Failed => self.user.handle_peer_closed(call),

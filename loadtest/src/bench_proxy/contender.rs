@@ -1,6 +1,7 @@
 //! The measured proxies as child processes with one thread each: the balancer, and HAProxy set up for the same job.
 
 use super::upstream::Upstream;
+use crate::cluster::without_own_settings;
 use crate::usage;
 use anyhow::{Context, bail};
 use std::net::{SocketAddr, TcpListener};
@@ -41,6 +42,7 @@ impl Contender {
 
     fn start(mut command: Command, address: SocketAddr, folder: Option<PathBuf>) -> anyhow::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
+        without_own_settings(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().with_context(|| program.clone())?;
         let mut contender = Self { address, child, folder };
@@ -73,13 +75,14 @@ impl Drop for Contender {
     }
 }
 
-/// One thread, sticky by an inserted cookie, health checks as often as the balancer's, tunnels that may idle.
+/// The balancer's job: one thread, sticky by an inserted cookie, the two forwarding headers, health checks as often, tunnels
+/// that may idle. No log, no statistics page.
 fn haproxy_config(address: SocketAddr, upstreams: &[Upstream]) -> String {
     let mut config = format!(
         "global\n  nbthread 1\n  maxconn 9000\n\
-         defaults\n  mode http\n  option http-keep-alive\n  http-reuse always\n  timeout connect 1s\n  timeout client 60s\n  \
+         defaults\n  mode http\n  option http-keep-alive\n  option forwardfor\n  http-reuse always\n  timeout connect 1s\n  timeout client 60s\n  \
          timeout server 60s\n  timeout tunnel 1h\n  timeout http-request 10s\n\
-         frontend public\n  bind {address}\n  default_backend instances\n\
+         frontend public\n  bind {address}\n  http-request set-header X-Forwarded-Proto http\n  default_backend instances\n\
          backend instances\n  balance leastconn\n  cookie HF insert indirect nocache httponly\n  \
          option httpchk GET /health\n  default-server check inter 100ms fall 3 rise 2\n"
     );

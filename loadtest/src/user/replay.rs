@@ -187,7 +187,7 @@ impl Tab {
             self.places.iter().zip(&self.sockets).filter(|(at, _)| **at == step.at).map(|(_, socket)| *socket);
         match step.socket {
             Some(number) => there.nth(number - 1),
-            None => there.last(),
+            None => there.next_back(),
         }
     }
 
