@@ -21,12 +21,12 @@ export class Emitter<Events extends object> {
     if (options.signal?.aborted) {
       return () => {};
     }
-    const entry: Listener<Events[K]> = options.once
-      ? (payload) => {
-          off();
-          listener(payload);
-        }
-      : (payload) => listener(payload);
+    const entry: Listener<Events[K]> = (payload) => {
+      if (options.once) {
+        off();
+      }
+      listener(payload);
+    };
     const set = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, set.add(entry));
     const off = () => void set.delete(entry);

@@ -1,6 +1,7 @@
 /**
  * The HTTP half of the protocol: sign in, probe, sign off. Turns every answer, refusal and silence into a value; never rejects.
  */
+import { parseObject } from "./json.ts";
 import type { Clock } from "./options.ts";
 import type { Problem, SessionProbe, SignedIn, SignIn } from "./protocol.gen.ts";
 import type { Session, SignInFailure } from "./reconnect.ts";
@@ -88,7 +89,7 @@ export class Http {
       const send = this.#fetch;
       const response = await send(url, { credentials: "include", cache: "no-store", ...init, signal: abort.signal });
       const text = await response.text();
-      return { response, body: parse(text) };
+      return { response, body: parseObject(text) ?? {} };
     } finally {
       cancel();
     }
@@ -97,14 +98,6 @@ export class Http {
 
 function bearer(session: Session): Record<string, string> {
   return { authorization: `Bearer ${session.token}` };
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) ?? {};
-  } catch {
-    return {};
-  }
 }
 
 function noAnswer(error: unknown): "network" | "timeout" {

@@ -1,6 +1,7 @@
 /**
  * One session socket: text frames in and out, nothing remembered. After `close()` it tells nothing more.
  */
+import { parseObject } from "./json.ts";
 import type { ClientMessage, ServerMessage } from "./protocol.gen.ts";
 
 /** What a link tells its owner. */
@@ -19,9 +20,9 @@ export class Link {
     this.#socket = new Socket(url.replace(/^http/, "ws"));
     this.#socket.onopen = () => this.#closed || handlers.opened();
     this.#socket.onmessage = ({ data }) => {
-      const message = this.#closed ? undefined : parse(data);
-      if (message) {
-        handlers.message(message);
+      const message = parseObject<ServerMessage>(String(data));
+      if (!this.#closed && message?.kind) {
+        handlers.message(message as ServerMessage);
       }
     };
     this.#socket.onclose = ({ code, reason }) => {
@@ -44,14 +45,5 @@ export class Link {
   close(): void {
     this.#closed = true;
     this.#socket.close(1000);
-  }
-}
-
-function parse(data: unknown): ServerMessage | undefined {
-  try {
-    const message = JSON.parse(String(data));
-    return typeof message?.kind === "string" ? message : undefined;
-  } catch {
-    return undefined;
   }
 }

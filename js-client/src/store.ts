@@ -5,6 +5,7 @@
  * The page writes `released` when it goes (pagehide); a record without it belongs to a living page or a crashed one. Where Web
  * Locks exist, the lock on the client id decides instead, so that a crashed or discarded tab finds its session again.
  */
+import { parseObject } from "./json.ts";
 import type { Session } from "./reconnect.ts";
 
 const KEY = "holdfast";
@@ -103,12 +104,8 @@ export class Store {
   }
 
   #read(): StoredKept | undefined {
-    try {
-      const found = JSON.parse(this.#storage?.getItem(KEY) ?? "null");
-      return typeof found?.clientId === "string" && Array.isArray(found.calls) ? found : undefined;
-    } catch {
-      return undefined;
-    }
+    const found = parseObject<StoredKept>(this.#storage?.getItem(KEY) ?? null);
+    return typeof found?.clientId === "string" && Array.isArray(found.calls) ? (found as StoredKept) : undefined;
   }
 
   #write(kept: StoredKept): void {
