@@ -4,7 +4,7 @@
  */
 import { type CallCommand, CallMachine } from "./call-machine.ts";
 import { Emitter } from "./emitter.ts";
-import { CallError, type HoldfastError, MediaError } from "./errors.ts";
+import { CallError, HoldfastError } from "./errors.ts";
 import {
   type CallEnded,
   type CallEvents,
@@ -20,7 +20,7 @@ import { ALIVE_MS } from "./liveness.ts";
 import type { CallOptions, Clock } from "./options.ts";
 import type { CallId, Direction, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
 import type { Settled } from "./requests.ts";
-import { type ServiceEdge, Services, tellEdges } from "./service.ts";
+import { edgeEvent, type ServiceEdge, Services } from "./service.ts";
 
 /** @internal What a call needs of its client. */
 export interface CallHost {
@@ -146,17 +146,16 @@ export class Call extends Emitter<CallEvents> {
     const { signal } = this.options;
     signal?.addEventListener("abort", () => this.#abort(), { once: true });
     try {
-      await this.#connect();
+      const offer = await this.#connect();
       await this.#host.ready();
-      if (this.state === "ended" || !this.#leg) {
+      if (this.state === "ended" || offer === undefined) {
         return;
       }
-      const offer = this.#offer;
       const settled = await this.#host.startCall(this, offer);
       this.#settleStarted(settled.status);
       await this.#started(settled);
     } catch (error) {
-      this.end("failed", error instanceof MediaError || error instanceof CallError ? error : CallError.webrtc(error));
+      this.end("failed", error instanceof HoldfastError ? error : CallError.webrtc(error));
     } finally {
       this.#settleStarted("failed");
     }
@@ -188,14 +187,17 @@ export class Call extends Emitter<CallEvents> {
 
   /** @internal Signalling went (`reason`) or came back. */
   handleSignaling(reason: string | undefined): void {
+    if (reason !== undefined) {
+      this.machine.handleSignalingLost();
+    }
     if (this.state !== "ended") {
       this.#tell(this.#services.set("control", this.orphaned ? "instance-silent" : reason));
     }
   }
 
-  /** @internal The instance is the same; a stalled call asks it for a new path. */
-  handleInstanceAlive(): void {
-    this.machine.handleInstanceAlive();
+  /** @internal The instance is the same, and the network if `unchanged`; a stalled call asks for a new path. */
+  handleInstanceAlive(unchanged: boolean): void {
+    this.machine.handleInstanceAlive(unchanged);
     this.#drive();
   }
 
@@ -224,9 +226,8 @@ export class Call extends Emitter<CallEvents> {
     }
   }
 
-  #offer = "";
-
-  async #connect(): Promise<void> {
+  /** Its offer; undefined when the call ended meanwhile. */
+  async #connect(): Promise<string | undefined> {
     const { stream, audio = true, video = false } = this.options;
     if (stream) {
       this.#tracks = stream.getTracks().map((track) => ({ track: this.#prepared(track), own: false }));
@@ -236,7 +237,8 @@ export class Call extends Emitter<CallEvents> {
       this.#tracks = tracks.map((track) => ({ track: this.#prepared(track.clone()), own: true }));
     }
     if (this.state === "ended") {
-      return this.#stopTracks();
+      this.#stopTracks();
+      return undefined;
     }
     const tracks = this.#tracks.map(({ track }) => track);
     const withVideo = video || tracks.some((track) => track.kind === "video");
@@ -245,7 +247,7 @@ export class Call extends Emitter<CallEvents> {
       iceDisconnected: () => this.#handleIceDisconnected(),
       peerClosed: () => this.#handlePeerClosed(),
     });
-    this.#offer = await this.#leg.offer();
+    return this.#leg.offer();
   }
 
   async #started(settled: Settled): Promise<void> {
@@ -375,11 +377,9 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #tell(edges: ServiceEdge[]): void {
-    tellEdges(
-      edges,
-      (event) => this.emit("serviceavailable", event),
-      (event) => this.emit("serviceunavailable", event),
-    );
+    for (const edge of edges) {
+      this.emit(edgeEvent(edge), edge);
+    }
     if (edges.length > 0) {
       this.emit("capabilitieschange", {});
     }

@@ -25,7 +25,7 @@ import { type Command, Reconnect, type Session } from "./reconnect.ts";
 import { Requests, type Settled } from "./requests.ts";
 import { compare } from "./resync.ts";
 import { Sequence } from "./sequence.ts";
-import { type ServiceEdge, Services, tellEdges } from "./service.ts";
+import { edgeEvent, type ServiceEdge, Services } from "./service.ts";
 import { Store } from "./store.ts";
 
 const GIVE_UP_MS = 300_000;
@@ -66,7 +66,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
   readonly #requests: Requests;
   /** Keeps request ids and idempotency keys of this page apart from those of the page before a reload. */
   readonly #pageId: string;
-  readonly #links = new Map<number, { link: Link; snapshot?: Snapshot }>();
+  readonly #links = new Map<number, Link>();
+  /** What the instance attached last said. */
+  #snapshot: Snapshot | undefined;
   readonly #calls = new Map<CallId, Call>();
   readonly #host: CallHost;
   #claimed: Promise<void> | undefined;
@@ -74,7 +76,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #driving = false;
   #cancelTimer = () => {};
   #cancelWeigh = () => {};
-  #waiting: { resolve: (session: SessionInfo) => void; reject: (error: SignInError) => void }[] = [];
+  readonly #waiting: { resolve: (session: SessionInfo) => void; reject: (error: SignInError) => void }[] = [];
   #iceServers: IceServer[] = [];
   #recovering = false;
   #signingOff: Promise<void> = Promise.resolve();
@@ -271,10 +273,15 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #sendRequests(again: boolean): void {
-    const link = this.#links.get(this.#machine.link ?? -1)?.link;
+    const link = this.#link;
     for (const { id, request } of link ? this.#requests.take(again) : []) {
       link?.send({ kind: "request", id, request });
     }
+  }
+
+  /** The one that carries messages. */
+  get #link(): Link | undefined {
+    return this.#links.get(this.#machine.link ?? -1);
   }
 
   // Driving the reconnect machine.
@@ -304,13 +311,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
       }
     }
     const next = this.#machine.pollTimeout();
-    if (!next) {
+    if (next === undefined) {
       return commands.length > 0;
     }
     const now = this.#clock.now();
-    const wait = next.at - now;
+    const wait = next - now;
     if (wait < (globalThis.document?.hidden ? DUE_HIDDEN_MS : DUE_MS)) {
-      this.#machine.handleTimeout(Math.max(next.at, now));
+      this.#machine.handleTimeout(Math.max(next, now));
       return true;
     }
     this.#cancelTimer = this.#clock.after(wait, () => this.#drive());
@@ -325,8 +332,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return void this.#probe(command);
       case "open":
         return this.#open(command.link, command.session);
+      case "resync":
+        return void this.#link?.send({ kind: "resync" });
       case "close":
-        this.#links.get(command.link)?.link.close();
+        this.#links.get(command.link)?.close();
         this.#links.delete(command.link);
         return;
       case "sign-off":
@@ -390,7 +399,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
         message: (message) => this.#handleMessage(id, message),
         closed,
       });
-      this.#links.set(id, { link });
+      this.#links.set(id, link);
     } catch {
       closed(NEVER_OPENED, "");
     }
@@ -412,34 +421,34 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const now = this.#clock.now();
     this.#machine.handleHeard(id, now);
     if (message.kind === "attached") {
-      const entry = this.#links.get(id);
-      if (entry) {
-        entry.snapshot = message.snapshot;
-      }
+      this.#snapshot = message.snapshot;
       const { heartbeat_ms: heartbeatMs, reconnect_window_ms: windowMs, capsule } = message;
       this.#machine.handleAttached(id, { heartbeatMs, windowMs, capsule }, now);
     } else if (message.kind === "ping") {
       this.#machine.handleWindow(message.reconnect_window_ms);
-      this.#links.get(id)?.link.send({ kind: "pong", nonce: message.nonce });
+      this.#links.get(id)?.send({ kind: "pong", nonce: message.nonce });
     } else if (id === this.#machine.link) {
-      this.#handleSessionMessage(id, message);
+      this.#handleSessionMessage(message);
     }
     this.#drive();
   }
 
-  #handleSessionMessage(id: number, message: ServerMessage): void {
+  #handleSessionMessage(message: ServerMessage): void {
     switch (message.kind) {
       case "response":
         return this.#requests.handleResponse(message.id, message.outcome);
-      case "snapshot":
-        this.emit("callsresynced", this.#handleSnapshot(message.snapshot));
-        return;
+      case "snapshot": {
+        const { resyncing } = this.#sequence;
+        const summary = this.#handleSnapshot(message.snapshot);
+        this.#machine.handleResynced();
+        return resyncing ? this.emit("callsresynced", summary) : undefined;
+      }
       case "event": {
         const verdict = this.#sequence.judge(message.epoch, message.seq);
         if (verdict === "take") {
           this.#handleEvent(message.event);
         } else if (verdict === "resync") {
-          this.#links.get(id)?.link.send({ kind: "resync" });
+          this.#link?.send({ kind: "resync" });
         }
       }
     }
@@ -461,12 +470,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return this.emit("draining", { deadlineMs: event.deadline_ms });
       case "move":
         return this.#machine.handleMove(event.ticket, this.#clock.now());
-      case "session_recovered":
-        return this.emit("sessionrecovered", {
-          recovered: event.recovered,
-          lost: event.lost,
-          unknown: event.unknown,
-        });
+      case "session_recovered": {
+        const { recovered, lost, unknown } = event;
+        return this.emit("sessionrecovered", { recovered, lost, unknown });
+      }
     }
   }
 
@@ -479,10 +486,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #handleSnapshot(snapshot: Snapshot): CallsResynced {
     this.#sequence.reset(snapshot.epoch, snapshot.seq);
     const own = this.#ownCalls().filter((call) => call.sessionId === this.#machine.session?.id);
-    const asked = own.filter((call) => this.#requests.has("start_call", call.id)).map((call) => call.id);
     const { ends, updates, summary } = compare(
       own.map((call) => call.id),
-      new Set(asked),
+      (callId) => this.#requests.has("start_call", callId),
       snapshot,
     );
     for (const { callId, reason } of ends) {
@@ -506,7 +512,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "attached":
         return this.#handleAttached(tell);
       case "instance-alive":
-        if (this.#ownCalls().some((call) => call.machine.stalled)) {
+        if (tell.linkAlive) {
+          this.#askForPaths(true);
+        } else if (this.#ownCalls().some((call) => call.machine.stalled)) {
           this.#machine.replaceLink(this.#clock.now());
         }
         return;
@@ -564,7 +572,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #handleAttached({ session, same, gapMs, left, kind }: Attached): void {
-    const snapshot = this.#links.get(this.#machine.link ?? -1)?.snapshot;
+    const snapshot = this.#snapshot;
     const reload = this.#reloaded.length > 0;
     if (!same) {
       this.#dead = [];
@@ -599,8 +607,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
       this.emit("callsresynced", summary);
     }
     this.#settleSignIn(info(session));
+    this.#askForPaths(false);
+  }
+
+  /** `unchanged`: the network is the one on which packets stopped. */
+  #askForPaths(unchanged: boolean): void {
     for (const call of this.#ownCalls()) {
-      call.handleInstanceAlive();
+      call.handleInstanceAlive(unchanged);
     }
   }
 
@@ -696,11 +709,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #tell(edges: ServiceEdge[]): void {
-    tellEdges(
-      edges,
-      (event) => this.emit("serviceavailable", event),
-      (event) => this.emit("serviceunavailable", event),
-    );
+    for (const edge of edges) {
+      this.emit(edgeEvent(edge), edge);
+    }
     this.#refreshCapabilities();
   }
 
@@ -721,9 +732,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #settleSignIn(result: SessionInfo | SignInError): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { resolve, reject } of waiting) {
+    for (const { resolve, reject } of this.#waiting.splice(0)) {
       if (result instanceof SignInError) {
         reject(result);
       } else {

@@ -4,7 +4,7 @@
  *
  * What the driver owes it: after every `handle*`/`start`/`stop`, carry out all `takeCommands()`; call `handleTimeout` when
  * `pollTimeout()` is due; answer `sign-in` by `handleSignedIn` or `handleSignInFailed`, `probe` by `handleProbe`, `open` by
- * `handleAttached` or `handleClosed`, and `weigh` by `handleMedia`. Answers carry the number of what they answer; one that is
+ * `handleAttached` or `handleClosed`, `resync` by `handleResynced`, and `weigh` by `handleMedia`. Answers carry the number of what they answer; one that is
  * out of date is ignored here, so that nobody has to cancel anything.
  *
  * ```text
@@ -63,6 +63,7 @@ export type Command =
   | ({ do: "sign-in"; ask: number; url: string; key: number; proof: Proof | undefined } & MoveReason)
   | { do: "probe"; ask: number; url: string; session: Session }
   | { do: "open"; link: number; session: Session }
+  | { do: "resync" }
   | { do: "close"; link: number }
   | { do: "sign-off"; session: Session }
   | { do: "weigh" }
@@ -77,7 +78,8 @@ export type Command =
       left: Session | undefined;
       kind: LossKind | undefined;
     }
-  | { tell: "instance-alive" }
+  /** `linkAlive`: the socket answered too, so that the network is the same as well. */
+  | { tell: "instance-alive"; linkAlive: boolean }
   | { tell: "retrying"; attempt: number; delayMs: number; reason: string }
   | { tell: "stopped"; error: SignInError };
 
@@ -87,7 +89,7 @@ type Phase =
   | { at: "signing-in"; ask: number }
   | { at: "probing"; ask: number; url: string; repeated: boolean }
   | { at: "opening"; link: number; until: number }
-  | { at: "attached"; link: number; heardBy: number }
+  | { at: "attached"; link: number; until: number }
   | { at: "weighing"; until: number };
 
 /** A sign-in elsewhere beside an attached session: make before break. */
@@ -99,6 +101,16 @@ interface Move extends MoveReason {
   session?: Session;
   /** When its current step is over time, or a waiting one begins. */
   until: number;
+}
+
+/** Asks about the instance of an attached session, by a probe and on the socket at once. */
+interface Verify {
+  ask: number;
+  repeated: boolean;
+  /** The socket is replaced, whatever it answers. */
+  replace: boolean;
+  /** The probe said that the instance is alive; the socket has this long to answer as well. */
+  until?: number;
 }
 
 /** An open socket must be attached within this time. */
@@ -121,13 +133,15 @@ const MOVE_STEP_MS = 5_000;
 const MAX_URLS = 16;
 /** A loss sooner than this after an attach continues the retries before it, so that nothing loops fast. */
 const STABLE_MS = 1_000;
+/** A socket that has not answered this long after a probe did is taken for dead: the network changed under it. */
+const LINK_ANSWER_MS = 250;
 /** Missed heartbeats that mean loss. */
 const HEARTBEATS = 3;
 
 /** See the file's head. */
 export class Reconnect {
   #phase: Phase = { at: "idle" };
-  #commands: Command[] = [];
+  readonly #commands: Command[] = [];
   readonly #urls: string[];
   readonly #giveUpAfterMs: number;
   readonly #random: () => number;
@@ -138,7 +152,7 @@ export class Reconnect {
   #left: Session | undefined;
   #proof: Proof | undefined;
   #move: Move | undefined;
-  #verify: { ask: number; repeated: boolean; replace: boolean } | undefined;
+  #verify: Verify | undefined;
   #round: string[] = [];
   /** Longest Retry-After of this round of probes. */
   #floorMs = 0;
@@ -194,29 +208,14 @@ export class Reconnect {
   }
 
   takeCommands(): Command[] {
-    const commands = this.#commands;
-    this.#commands = [];
-    return commands;
+    return this.#commands.splice(0);
   }
 
-  /** The next moment for `handleTimeout`, and what for. */
-  pollTimeout(): { at: number; why: string } | undefined {
-    const due: { at: number; why: string }[] = [];
-    const phase = this.#phase;
-    if (phase.at === "waiting") {
-      due.push({ at: phase.until, why: phase.next });
-    } else if (phase.at === "opening" || phase.at === "weighing") {
-      due.push({ at: phase.until, why: phase.at });
-    } else if (phase.at === "attached") {
-      due.push({ at: phase.heardBy, why: "heartbeat" });
-    }
-    if (this.#preserveUntil !== undefined) {
-      due.push({ at: this.#preserveUntil, why: "preserve" });
-    }
-    if (this.#move) {
-      due.push({ at: this.#move.until, why: "move" });
-    }
-    return due.sort((a, b) => a.at - b.at)[0];
+  /** The next moment for `handleTimeout`; undefined when none is. */
+  pollTimeout(): number | undefined {
+    const phase = "until" in this.#phase ? this.#phase.until : undefined;
+    const due = [phase, this.#preserveUntil, this.#verify?.until, this.#move?.until].filter((at) => at !== undefined);
+    return due.length > 0 ? Math.min(...due) : undefined;
   }
 
   /** Signs in, or looks for `kept`, the session of the page before a reload. No effect while running. */
@@ -262,6 +261,9 @@ export class Reconnect {
     if (this.#preserveUntil !== undefined && now >= this.#preserveUntil) {
       return this.#leaveSilent(now);
     }
+    if (this.#verify?.until !== undefined && now >= this.#verify.until) {
+      this.#instanceAlive(false);
+    }
     if (this.#move && now >= this.#move.until) {
       this.#moveTimedOut(now);
     }
@@ -273,7 +275,7 @@ export class Reconnect {
     if (phase.at === "weighing" && now >= phase.until) {
       return this.#gone("instance-silent", now);
     }
-    if ((phase.at === "opening" && now >= phase.until) || (phase.at === "attached" && now >= phase.heardBy)) {
+    if ((phase.at === "opening" || phase.at === "attached") && now >= phase.until) {
       this.#closeLink();
       this.#lost("signaling-lost", now);
     }
@@ -333,7 +335,7 @@ export class Reconnect {
   /** Any message came. */
   handleHeard(link: number, now: number): void {
     if (this.#phase.at === "attached" && this.#phase.link === link && this.#session) {
-      this.#phase.heardBy = now + HEARTBEATS * this.#session.heartbeatMs;
+      this.#phase.until = now + HEARTBEATS * this.#session.heartbeatMs;
     }
   }
 
@@ -398,10 +400,18 @@ export class Reconnect {
     }
   }
 
-  /** Packets stopped or the network changed: asks whether the instance is still the same. */
+  /** Packets stopped or the network changed: asks whether instance and network are still the same. */
   suspectMedia(): void {
-    if (this.#phase.at === "attached" && !this.#verify && this.#session) {
+    if (this.#phase.at === "attached" && !this.#verify) {
+      this.#commands.push({ do: "resync" });
       this.#verifyAgain(false, false);
+    }
+  }
+
+  /** The socket in use answered. */
+  handleResynced(): void {
+    if (this.#verify && !this.#verify.replace) {
+      this.#instanceAlive(true);
     }
   }
 
@@ -501,7 +511,7 @@ export class Reconnect {
     this.#left = this.#session;
     this.#wasAttached = true;
     this.#proof = undefined;
-    this.#phase = { at: "attached", link, heardBy: now + HEARTBEATS * told.heartbeatMs };
+    this.#phase = { at: "attached", link, until: now + HEARTBEATS * told.heartbeatMs };
     this.#attachedAt = now;
     this.#resetTries();
     const gapMs = this.#loss ? now - this.#loss.since : 0;
@@ -553,7 +563,7 @@ export class Reconnect {
     this.#preserveUntil = undefined;
     this.#loss = { kind, since: this.#loss?.since ?? now };
     if (this.#session) {
-      this.#proof = { capsule: this.#session.capsule, token: this.#session.token };
+      this.#proof = this.#session;
       this.#session = undefined;
       this.#key = 0;
     }
@@ -613,7 +623,12 @@ export class Reconnect {
     }
   }
 
-  #verified(verify: { repeated: boolean; replace: boolean }, answer: ProbeAnswer, now: number): void {
+  #instanceAlive(linkAlive: boolean): void {
+    this.#verify = undefined;
+    this.#commands.push({ tell: "instance-alive", linkAlive });
+  }
+
+  #verified(verify: Verify, answer: ProbeAnswer, now: number): void {
     this.#verify = undefined;
     if (!this.#session) {
       return;
@@ -622,8 +637,10 @@ export class Reconnect {
       return this.#verifyAgain(true, verify.replace);
     }
     const verdict = judgeProbe(answer, this.#session.bootId);
-    if (verdict === "alive") {
-      return verify.replace ? this.replaceLink(now) : void this.#commands.push({ tell: "instance-alive" });
+    if (verdict === "alive" && verify.replace) {
+      this.replaceLink(now);
+    } else if (verdict === "alive") {
+      this.#verify = { ...verify, until: now + LINK_ANSWER_MS };
     }
     if (verdict === "gone" || verdict === "silent") {
       this.#closeLink();

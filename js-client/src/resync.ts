@@ -16,12 +16,12 @@ export interface Resync {
 
 const TIME_LIMITS: readonly EndReason[] = ["no-answer", "media-timeout"];
 
-/** `live`: calls of this session that did not end here. `asked`: those of them whose start the instance may not know yet. */
-export function compare(live: CallId[], asked: Set<CallId>, snapshot: Snapshot): Resync {
+/** `live`: calls of this session that did not end here. `asked`: whether the instance may not know its start yet. */
+export function compare(live: CallId[], asked: (callId: CallId) => boolean, snapshot: Snapshot): Resync {
   const known = new Map(snapshot.calls.map((call) => [call.call_id, call]));
   const over = new Map(snapshot.ended.map((call) => [call.call_id, call.reason]));
   const ends = live
-    .filter((callId) => !known.has(callId) && (over.has(callId) || !asked.has(callId)))
+    .filter((callId) => !known.has(callId) && (over.has(callId) || !asked(callId)))
     .map((callId) => ({ callId, reason: over.get(callId) ?? ("session-ended" as const) }));
   const updates = live.flatMap((callId) => known.get(callId) ?? []);
   const summary: CallsResynced = {

@@ -18,6 +18,11 @@ export class Sequence {
     this.#resyncing = false;
   }
 
+  /** A snapshot was asked for because of a hole. */
+  get resyncing(): boolean {
+    return this.#resyncing;
+  }
+
   judge(epoch: string, seq: number): SequenceVerdict {
     if (this.#resyncing || (epoch === this.#epoch && seq <= this.#seq)) {
       return "drop";

@@ -4,25 +4,12 @@
 import type { ServiceAvailable, ServiceUnavailable } from "./events.ts";
 import type { ServiceState } from "./protocol.gen.ts";
 
-/** One edge. `reason` is there when the service went away. */
-export interface ServiceEdge {
-  service: string;
-  reason: string | undefined;
-}
+/** One edge, as the application is told of it. */
+export type ServiceEdge = ServiceAvailable | ServiceUnavailable;
 
-/** Tells the edges, in order. */
-export function tellEdges(
-  edges: ServiceEdge[],
-  available: (event: ServiceAvailable) => void,
-  unavailable: (event: ServiceUnavailable) => void,
-): void {
-  for (const { service, reason } of edges) {
-    if (reason === undefined) {
-      available({ service });
-    } else {
-      unavailable({ service, reason });
-    }
-  }
+/** The event that tells an edge. */
+export function edgeEvent(edge: ServiceEdge): "serviceavailable" | "serviceunavailable" {
+  return "reason" in edge ? "serviceunavailable" : "serviceavailable";
 }
 
 /** See the file's head. A service that was never mentioned counts as available. */
@@ -56,6 +43,9 @@ export class Services {
 
   #edge(service: string, before: string | undefined): ServiceEdge[] {
     const reason = this.reason(service);
-    return (reason === undefined) === (before === undefined) ? [] : [{ service, reason }];
+    if ((reason === undefined) === (before === undefined)) {
+      return [];
+    }
+    return [reason === undefined ? { service } : { service, reason }];
   }
 }

@@ -322,14 +322,33 @@ describe("media", () => {
     const told: string[] = [];
     call.on("mediastalled", () => told.push("stalled"));
     tab.rtc.stop();
-    await clock.advance(2_000);
+    await clock.advance(1_300);
     expect(told).toEqual(["stalled"]);
-    await clock.advance(4_000);
+    await clock.advance(700);
     expect(call.ended?.reason).toBe("media-lost");
+    expect(tab.rtc.connections[0]?.restarts).toBe(1);
     expect(tab.client.session?.instanceId).toBe("gw-b");
+    expect(tab.log).not.toContain("callsresynced");
     const avoided = server.received.flatMap((one) => (one.kind === "request" ? one.headers["holdfast-avoid"] : []));
     expect(avoided).toContain("gw-a.gw-a-boot-1");
     expect(server.instances[0]?.sessions.size).toBe(0);
+  });
+
+  test("the address changes: the socket is replaced, and the ICE restart has 4 s", async () => {
+    const call = await inCall();
+    const session = tab.sessionId;
+    for (const socket of server.attached) {
+      socket.dead = true;
+    }
+    tab.rtc.stop();
+    await clock.advance(4_500);
+    expect(call.state).toBe("active");
+    tab.rtc.flow();
+    await clock.advance(300);
+    expect(call.media).toBe("flowing");
+    expect(tab.sessionId).toBe(session);
+    expect(tab.log).toContain("callsresynced");
+    expect(tab.rtc.connections[0]?.restarts).toBe(1);
   });
 
   test("a short gap is told and over, without a new session", async () => {

@@ -75,12 +75,12 @@ describe("a call's media", () => {
     expect(machine.takeCommands()).toContainEqual({ tell: "resumed", gapMs: 1_410 });
   });
 
-  test("the instance is the same: one ICE restart, 4 s for it, then lost", () => {
+  test("the network changed: one ICE restart, 4 s for it, then lost", () => {
     const machine = flowing();
     machine.handleSample(700, 800);
     machine.takeCommands();
-    machine.handleInstanceAlive();
-    machine.handleInstanceAlive();
+    machine.handleInstanceAlive(false);
+    machine.handleInstanceAlive(false);
     expect(names(machine.takeCommands())).toEqual(["restart-ice"]);
     machine.handleRestarted(true, 1_000);
     machine.handleSample(4_800, 4_900);
@@ -89,13 +89,54 @@ describe("a call's media", () => {
     expect(names(machine.takeCommands())).toEqual(["media-lost"]);
   });
 
-  test("a restart that failed is asked for again", () => {
+  /** Packets stopped at 100, the network is the same, and the ICE restart was answered at 800. */
+  function restartedInVain(): CallMachine {
+    const machine = flowing();
+    machine.handleSample(610, 710);
+    machine.handleInstanceAlive(true);
+    machine.handleRestarted(true, 800);
+    expect(names(machine.takeCommands())).toEqual(["media", "suspect", "restart-ice"]);
+    return machine;
+  }
+
+  test("the network is the same: 0.9 s for the ICE restart, and lost when it is the same still", () => {
+    const machine = restartedInVain();
+    machine.handleSample(1_599, 1_699);
+    machine.handleInstanceAlive(true);
+    expect(names(machine.takeCommands())).toEqual(["stalled"]);
+    machine.handleSample(1_600, 1_700);
+    expect(names(machine.takeCommands())).toEqual(["suspect"]);
+    machine.handleInstanceAlive(true);
+    expect(names(machine.takeCommands())).toEqual(["media-lost"]);
+  });
+
+  test("the network changed after all: another ICE restart, with the full time for it", () => {
+    const machine = restartedInVain();
+    machine.handleSignalingLost();
+    machine.handleInstanceAlive(false);
+    machine.handleRestarted(true, 1_500);
+    expect(names(machine.takeCommands())).toEqual(["restart-ice"]);
+    machine.handleSample(5_399, 5_499);
+    expect(names(machine.takeCommands())).not.toContain("media-lost");
+    machine.handleSample(5_400, 5_500);
+    expect(names(machine.takeCommands())).toEqual(["media-lost"]);
+  });
+
+  test("packets between two stalls: each has its own ICE restart", () => {
+    const machine = restartedInVain();
+    machine.handleSample(10, 1_000);
+    machine.handleSample(700, 1_690);
+    machine.handleInstanceAlive(true);
+    expect(names(machine.takeCommands()).at(-1)).toBe("restart-ice");
+  });
+
+  test.each([true, false])("a restart that failed is asked for again (network unchanged: %s)", (unchanged) => {
     const machine = flowing();
     machine.handleSample(700, 800);
-    machine.handleInstanceAlive();
+    machine.handleInstanceAlive(unchanged);
     machine.handleRestarted(false, 900);
     machine.takeCommands();
-    machine.handleInstanceAlive();
+    machine.handleInstanceAlive(unchanged);
     expect(names(machine.takeCommands())).toEqual(["restart-ice"]);
   });
 
@@ -219,7 +260,7 @@ test("a snapshot sorts calls into kept, ended, timed out, held and arrived", () 
     state,
     media: "flowing",
   });
-  const resync = compare(["kept", "held", "over", "late", "forgotten", "asked"], new Set(["asked"]), {
+  const resync = compare(["kept", "held", "over", "late", "forgotten", "asked"], (callId) => callId === "asked", {
     epoch: "e",
     seq: 1,
     calls: [call("kept", "active"), call("held", "held"), call("new", "ringing")],

@@ -43,8 +43,8 @@ class Bench {
   /** Lets time pass, through every time-out. */
   pass(ms: number): void {
     const end = this.now + ms;
-    for (let due = this.machine.pollTimeout(); due && due.at <= end; due = this.machine.pollTimeout()) {
-      this.now = Math.max(this.now, due.at);
+    for (let due = this.machine.pollTimeout(); due !== undefined && due <= end; due = this.machine.pollTimeout()) {
+      this.now = Math.max(this.now, due);
       this.machine.handleTimeout(this.now);
     }
     this.now = end;
@@ -207,7 +207,7 @@ describe("4503 silent", () => {
     expect(bench.seen.some((command) => "tell" in command && command.tell === "session-lost")).toBe(false);
     bench.pass(200);
     expect(bench.last("session-lost")).toMatchObject({ kind: "instance-silent", calls: "keep" });
-    expect(bench.last("sign-in").proof).toEqual({ capsule: "capsule-2", token: "tok-1" });
+    expect(bench.last("sign-in").proof).toMatchObject({ capsule: "capsule-2", token: "tok-1" });
   });
 
   test("media lives, then dies while the others are tried: as gone", () => {
@@ -240,13 +240,46 @@ describe("4503 silent", () => {
 });
 
 describe("packets stop while the socket says nothing", () => {
-  test("the instance is the same: told so, and the driver may replace the socket", () => {
+  const suspecting = () => {
     const bench = attached();
     bench.machine.suspectMedia();
+    expect(bench.names()).toEqual(["resync", "probe"]);
+    return bench;
+  };
+
+  test("the socket answers: instance and network are the same, whatever becomes of the probe", () => {
+    const bench = suspecting();
+    bench.machine.handleResynced();
+    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: true }]);
     bench.probed(200, { bootId: "boot-a" });
-    expect(bench.names()).toEqual(["instance-alive"]);
+    bench.pass(1_000);
+    expect(bench.names()).toEqual([]);
+  });
+
+  test("the probe answers first: the socket has 250 ms more", () => {
+    const bench = suspecting();
+    bench.probed(200, { bootId: "boot-a" });
+    bench.pass(249);
+    bench.machine.handleResynced();
+    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: true }]);
+  });
+
+  test("the probe alone answers: told so, and the driver may replace the socket", () => {
+    const bench = suspecting();
+    bench.probed(200, { bootId: "boot-a" });
+    bench.pass(250);
+    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: false }]);
+    bench.machine.handleResynced();
     bench.machine.replaceLink(bench.now);
     expect(bench.names()).toEqual(["close", "signaling-lost", "open"]);
+  });
+
+  test("a snapshot that nobody asked for proves nothing", () => {
+    const bench = attached();
+    bench.machine.handleResynced();
+    bench.machine.kick(bench.now);
+    bench.machine.handleResynced();
+    expect(bench.names()).toEqual(["probe"]);
   });
 
   test("two probes without an answer: the network is suspect, the session is looked for", () => {

@@ -116,7 +116,9 @@ export class FakeSocket {
   }
 
   send(text: string): void {
-    this.wire.record({ kind: "send", message: JSON.parse(text), socket: this });
+    if (!this.dead) {
+      this.wire.record({ kind: "send", message: JSON.parse(text), socket: this });
+    }
   }
 
   close(): void {
