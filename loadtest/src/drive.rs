@@ -405,7 +405,6 @@ async fn ask(browser: &Browser, request: &Request) -> anyhow::Result<Answer> {
     let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(Answer {
         status: answer.status().as_u16(),
-        boot: text(header::BOOT),
         pin: text(header::PIN),
         retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
         body: answer.body().to_vec(),

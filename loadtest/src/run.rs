@@ -140,3 +140,27 @@ async fn run(flags: &RunFlags, load: Load) -> anyhow::Result<Outcome> {
     }
     Ok(crowd.finish().await)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_config::Stop;
+
+    fn refusal(args: &[&str]) -> String {
+        let args = std::iter::once("loadtest run").chain(args.iter().copied()).map(OsString::from);
+        match flags::load::<RunFlags>(args) {
+            Err(Stop::Refuse(line)) => line,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn bad_input_is_refused_with_flag_and_range() {
+        assert!(refusal(&["--target", "https://a"]).contains("--target `https://a`"));
+        assert!(refusal(&["--rate", "0"]).contains("--rate 0"));
+        assert!(refusal(&["--users", "0"]).contains("1..=50000"));
+        assert!(refusal(&["--kill-after", "3"]).contains("--pid"));
+        assert!(refusal(&["--kill-after", "30", "--pid", "1234", "--duration", "30"]).contains("--kill-after"));
+        assert!(refusal(&["--pid", "1", "--kill-after", "3"]).contains("--pid"));
+    }
+}

@@ -133,7 +133,7 @@ impl World {
             }
         };
         let pin = silent.then(|| "moved; reason=silent".to_owned());
-        let answer = Answer { status, boot: None, pin, retry_after: None, body: body.to_string().into_bytes() };
+        let answer = Answer { status, pin, retry_after: None, body: body.to_string().into_bytes() };
         self.user.handle_answer(op, &answer, self.now);
     }
 

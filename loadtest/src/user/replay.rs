@@ -101,7 +101,6 @@ impl World {
         let header = |name: &str, vars: &mut Bindings| answer.headers.get(name).map(|value| as_text(&vars.fill(value)));
         let given = Answer {
             status: answer.status,
-            boot: header("holdfast-boot", vars),
             pin: tab.pin.take(),
             retry_after: header("retry-after", vars).and_then(|text| text.parse().ok()).map(Duration::from_secs),
             body: vars.fill(&answer.body).to_string().into_bytes(),

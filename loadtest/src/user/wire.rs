@@ -76,8 +76,6 @@ pub struct Request {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// `holdfast-boot`.
-    pub boot: Option<String>,
     /// `holdfast-pin`.
     pub pin: Option<String>,
     /// `retry-after`.
