@@ -21,7 +21,7 @@ Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule brok
 ";
 
 fn main() -> ExitCode {
-    holdfast_config::logging::start();
+    holdfast_config::logging::start_at("warn,rtc=off,rtc_ice=off,webrtc=off");
     raise_open_files();
     let mut args = std::env::args_os();
     let program = args.next().unwrap_or_default();

@@ -16,6 +16,8 @@ pub struct Quantiles {
     pub p99: f64,
     /// The largest.
     pub max: f64,
+    /// How many were measured.
+    pub count: usize,
 }
 
 impl Quantiles {
@@ -25,7 +27,7 @@ impl Quantiles {
         let mut sorted: Vec<f64> = times.iter().map(|time| (time.as_secs_f64() * 10_000.0).round() / 10.0).collect();
         sorted.sort_by(f64::total_cmp);
         let at = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
-        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)?, max: at(100)? })
+        Some(Self { p50: at(50)?, p95: at(95)?, p99: at(99)?, max: at(100)?, count: sorted.len() })
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn quantiles_are_nearest_rank() {
         let times: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
-        assert_eq!(Quantiles::of(&times), Some(Quantiles { p50: 50.0, p95: 95.0, p99: 99.0, max: 100.0 }));
+        assert_eq!(Quantiles::of(&times), Some(Quantiles { p50: 50.0, p95: 95.0, p99: 99.0, max: 100.0, count: 100 }));
         let one = Quantiles::of(&[Duration::from_micros(1500)]).expect("one time");
         assert_eq!((one.p50, one.max), (1.5, 1.5));
         assert_eq!(Quantiles::of(&[]), None);

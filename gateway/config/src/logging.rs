@@ -2,15 +2,20 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging for the whole process. A filter that can't be read is reported and `info` taken.
+/// Starts logging for the whole process. A filter that can't be read is reported and the default taken.
 pub fn start() {
-    let text = std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "info".to_owned());
+    start_at("info");
+}
+
+/// The same with another default, for programs whose libraries say more than their users want to read.
+pub fn start_at(default: &str) {
+    let text = std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| default.to_owned());
     let (filter, complaint) = match EnvFilter::try_new(&text) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (EnvFilter::new(default), Some(error)),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     if let Some(error) = complaint {
-        tracing::warn!(value = %text, %error, "HOLDFAST_LOG can't be read, logging at info");
+        tracing::warn!(value = %text, %error, "HOLDFAST_LOG can't be read, taking the default");
     }
 }
