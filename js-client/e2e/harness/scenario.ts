@@ -54,6 +54,16 @@ export function freezeLinks(links: Link[]): number {
   return at;
 }
 
+/** Every connection on these links is reset, and every new one too. */
+export function cutLinks(links: Link[]): number {
+  const at = Date.now();
+  for (const { http, admin } of links) {
+    http.cut();
+    admin.cut();
+  }
+  return at;
+}
+
 export function thawLinks(links: Link[]): void {
   for (const { http, admin } of links) {
     http.thaw();
