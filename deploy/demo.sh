@@ -19,7 +19,7 @@ TEXT
 
 instances=3 balancers=2 port=8080 build=yes
 number() { # FLAG VALUE LOW HIGH
-  [[ $2 =~ ^[0-9]{1,5}$ ]] && (($2 >= $3 && $2 <= $4)) || die "$1 $2: $3 to $4 is allowed"
+  if ! [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || (($2 < $3 || $2 > $4)); then die "$1 $2: $3 to $4 is allowed"; fi
 }
 while [ $# -gt 0 ]; do
   case $1 in

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-tools
 export PATH="$tools/bin:$HOME/.cargo/bin:$PATH"
 
@@ -48,9 +48,9 @@ need_node() {
   local version
   apt_need npm nodejs npm
   version=$(node --version | tr -d v)
-  version_at_least "$version" 20 && return
-  say "installing Node.js 20 into $tools (node $version is too old)"
-  npm install --silent --global --prefix "$tools" node@20 || die "Node.js 20 could not be installed"
+  version_at_least "$version" 20.19 && return
+  say "installing Node.js 22 into $tools (node $version is too old)"
+  npm install --silent --global --prefix "$tools" node@22 || die "Node.js 22 could not be installed"
   hash -r
 }
 

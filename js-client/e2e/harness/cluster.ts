@@ -1,7 +1,7 @@
 // Gateway instances and balancers as child processes on loopback, with faults between them. Ends with its test.
 import { randomBytes } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { freePort } from "./ports.ts";
@@ -13,7 +13,7 @@ import { until } from "./wait.ts";
 import { webDir } from "./webDir.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const binaries = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release");
+const binaries = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release");
 
 export interface ClusterOptions {
   instances?: number;
