@@ -4,7 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast-tools
-export PATH="$tools/bin:$HOME/.cargo/bin:$PATH"
+export PATH="$PATH:$HOME/.cargo/bin"
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -42,16 +42,18 @@ need_rust() {
     say "installing Rust with rustup (cargo ${have_version:-is missing}, $want is needed)"
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default --no-modify-path
   fi || die "Rust $want or newer could not be installed"
+  export PATH="$HOME/.cargo/bin:$PATH"
 }
 
 need_node() {
-  local version
+  local version package
   apt_need npm nodejs npm
   version=$(node --version | tr -d v)
   version_at_least "$version" 20.19 && return
   say "installing Node.js 22 into $tools (node $version is too old)"
-  npm install --silent --global --prefix "$tools" node@22 || die "Node.js 22 could not be installed"
-  hash -r
+  package=node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')
+  npm install --silent --no-save --prefix "$tools" "$package@22" || die "Node.js 22 could not be installed"
+  export PATH="$tools/node_modules/$package/bin:$PATH"
 }
 
 need_builders() {
