@@ -3,15 +3,16 @@
 
 use super::{
     request::Refusal,
-    upstream::{Connection, Upstream},
+    upstream::{Answered, Connection, Upstream},
+    wire::{self, Framing, Head},
 };
 use bytes::{Bytes, BytesMut};
 use gateway_protocol::ProblemType;
+use http::response::Parts;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     cell::Cell,
-    convert::Infallible,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -102,26 +103,18 @@ pub(crate) enum AnswerBody {
 
 /// An instance's body; its connection goes back to the pool at its end.
 pub(crate) struct Passed {
-    body: Incoming,
-    lease: Option<(Connection, Rc<Upstream>)>,
+    framing: Framing,
+    /// Read and not passed on.
+    rest: Bytes,
+    keeps_alive: bool,
+    connection: Option<Connection>,
+    upstream: Rc<Upstream>,
 }
 
-/// The instance was lost before the end of its answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BrokenOff {
-    /// The connection broke or its bytes were no HTTP.
-    #[error("the instance's answer broke off")]
-    Connection(#[from] hyper::Error),
-    /// The instance was declared down.
-    #[error("the instance was lost within its answer")]
-    Down,
-}
-
-impl From<Infallible> for BrokenOff {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
+/// The instance's answer broke off, or what came was no HTTP.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the instance's answer broke off")]
+pub(crate) struct BrokenOff;
 
 impl AnswerBody {
     /// A body of the balancer's own.
@@ -129,13 +122,15 @@ impl AnswerBody {
         Self::Own(Full::new(bytes.into()))
     }
 
-    /// The body of an instance's answer.
-    pub(crate) fn passed(body: Incoming, connection: Connection, upstream: Rc<Upstream>) -> Self {
-        if body.is_end_stream() {
-            upstream.give_back(connection);
-            return Self::own(Bytes::new());
-        }
-        Self::Passed(Passed { body, lease: Some((connection, upstream)) })
+    /// The body of an instance's answer, with its head.
+    pub(crate) fn passed(answered: Answered, upstream: Rc<Upstream>) -> (Parts, Self) {
+        let Answered { head: Head { parts, framing, keeps_alive }, rest, connection } = answered;
+        let mut passed = Passed { framing, rest, keeps_alive, connection: Some(connection), upstream };
+        let body = match passed.whole() {
+            Some(whole) => Self::own(whole),
+            None => Self::Passed(passed),
+        };
+        (parts, body)
     }
 }
 
@@ -145,51 +140,65 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
-            Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(BrokenOff::from),
-            Self::Passed(passed) => passed.poll_frame(cx),
+            Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Self::Passed(passed) => passed.poll_data(cx).map(|data| data.transpose()).map_ok(Frame::data),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(full) => full.is_end_stream(),
-            // Only `poll_frame` can tell an end from a cut.
-            Self::Passed(_) => false,
+            Self::Passed(passed) => passed.connection.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(full) => full.size_hint(),
-            Self::Passed(passed) => passed.body.size_hint(),
+            Self::Passed(Passed { framing: Framing::Length(left), .. }) => SizeHint::with_exact(*left),
+            Self::Passed(_) => SizeHint::default(),
         }
     }
 }
 
 impl Passed {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?;
-        Poll::Ready(match frame {
-            Some(frame) => {
-                if self.body.is_end_stream() {
-                    self.end();
-                }
-                Some(Ok(frame))
-            }
-            // hyper shows a connection that was dropped within a body without a length as the body's end.
-            None if self.lease.as_ref().is_some_and(|(connection, _)| connection.is_cut()) => {
-                Some(Err(BrokenOff::Down))
-            }
-            None => {
-                self.end();
-                None
-            }
-        })
+    /// All of it, if it came with its head.
+    fn whole(&mut self) -> Option<Bytes> {
+        let Framing::Length(left) = self.framing else { return None };
+        if left > self.rest.len() as u64 {
+            return None;
+        }
+        self.take().ok().map(Option::unwrap_or_default)
     }
 
-    fn end(&mut self) {
-        if let Some((connection, upstream)) = self.lease.take() {
-            upstream.give_back(connection);
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BrokenOff>> {
+        loop {
+            if let Some(data) = self.take()? {
+                return Poll::Ready(Ok(Some(data)));
+            }
+            let Some(connection) = &self.connection else { return Poll::Ready(Ok(None)) };
+            let fresh = ready!(connection.poll_read(cx)).map_err(|_| BrokenOff)?;
+            if fresh.is_empty() {
+                // The end of the connection is the end of the body only where nothing else says so.
+                let is_end = self.framing == Framing::UntilClose && !self.upstream.is_down();
+                self.connection = None;
+                return Poll::Ready(if is_end { Ok(None) } else { Err(BrokenOff) });
+            }
+            self.rest = wire::joined(std::mem::take(&mut self.rest), fresh);
         }
+    }
+
+    /// The next data that was read already.
+    fn take(&mut self) -> Result<Option<Bytes>, BrokenOff> {
+        let data = self.framing.take(&mut self.rest).map_err(|_| BrokenOff)?;
+        if self.framing.is_done()
+            && let Some(connection) = self.connection.take()
+            // Bytes behind the end are no answer to anything.
+            && self.keeps_alive
+            && self.rest.is_empty()
+        {
+            self.upstream.give_back(connection);
+        }
+        Ok(data)
     }
 }

@@ -9,8 +9,9 @@ use super::{
     request::Wish,
     serve::Worker,
     tunnel::Pending,
-    upstream::{Cause, Connection, Failed, Outgoing, Upstream},
+    upstream::{Answered, Cause, Failed, Upstream},
     watch,
+    wire::Outgoing,
 };
 use crate::{metrics::Count, state::Clock};
 use balancer_core::{
@@ -24,8 +25,8 @@ use balancer_core::{
 use bytes::Bytes;
 use gateway_protocol::{Problem, ProblemType, header as own, problem::PROBLEM_JSON};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::Body;
 use std::{rc::Rc, sync::PoisonError};
 
 const SESSIONS: &str = "/v1/sessions";
@@ -56,9 +57,6 @@ pub(crate) struct Forward {
     kind: Kind,
     repeat: Repeat,
 }
-
-/// An answer, its connection, and who gave it.
-pub(crate) type Answered = (Response<Incoming>, Connection);
 
 impl Forward {
     pub(crate) fn new(worker: Rc<Worker>, client: Rc<ClientState>, request: Checked) -> Self {
@@ -108,15 +106,16 @@ impl Forward {
     }
 
     async fn try_all(&self, ask: &mut Ask<'_>) -> Response<AnswerBody> {
-        let (mut unsent, mut lost) = (None, 0);
+        let Checked { head, body, .. } = &self.request;
+        let request = Outgoing::new(&head.method, &head.uri, &head.headers, &body.bytes);
+        let mut lost = 0;
         loop {
             let (upstream, told) = match self.route(ask) {
                 Ok(found) => found,
                 Err(nowhere) => return self.nowhere(nowhere),
             };
-            let request = unsent.take().unwrap_or_else(|| self.outgoing());
             let _place = (self.kind == Kind::SignIn).then(|| upstream.instance.traffic.reserve());
-            let (upstream, outcome) = self.ask(upstream, request, ask).await;
+            let (upstream, outcome) = self.ask(upstream, &request, ask).await;
             let failure = match outcome {
                 Ok(answered) => match self.pass_on(answered, &upstream, told, ask).await {
                     Ok(response) => return response,
@@ -127,7 +126,6 @@ impl Forward {
                 },
                 Err(failed) => {
                     self.note(&failed, &upstream, lost, ask);
-                    unsent = failed.request;
                     failed.failure
                 }
             };
@@ -151,31 +149,24 @@ impl Forward {
         Ok((self.worker.upstream(&view, route.instance), route.told))
     }
 
-    fn outgoing(&self) -> Outgoing {
-        let mut request = Outgoing::new(Full::new(self.request.body.bytes.clone()));
-        *request.method_mut() = self.request.head.method.clone();
-        *request.uri_mut() = self.request.head.uri.clone();
-        *request.headers_mut() = self.request.head.headers.clone();
-        request
-    }
-
     async fn ask(
         &self,
         upstream: Rc<Upstream>,
-        request: Outgoing,
+        request: &Outgoing,
         ask: &Ask<'_>,
     ) -> (Rc<Upstream>, Result<Answered, Failed>) {
         let is_watched = self.kind == Kind::SignIn && self.repeat == Repeat::Harmless;
         if !is_watched {
-            let outcome = Rc::clone(&upstream).exchange(request, self.request.wish == Wish::WebSocket).await;
+            let outcome = Rc::clone(&upstream).exchange(request.clone()).await;
             return (upstream, outcome);
         }
         let reserve = || {
             let view = self.worker.shared.view();
             let reserved = pick::reserved(&view.snapshot, &upstream.instance.run, &ask.avoid)?;
-            Some((self.worker.upstream(&view, reserved), self.outgoing()))
+            Some(self.worker.upstream(&view, reserved))
         };
-        Box::pin(watch::first_answer(&upstream, request, self.worker.rules.create_timeout, reserve)).await
+        let host = self.request.head.headers.get(header::HOST);
+        Box::pin(watch::first_answer(&upstream, request, host, self.worker.rules.create_timeout, reserve)).await
     }
 
     /// Remembers and reports a failed try. When a connection was closed while the instance lives, the same instance is asked
@@ -197,25 +188,28 @@ impl Forward {
     /// Makes the client's answer of an instance's, unless that promises that nothing happened.
     async fn pass_on(
         &self,
-        (response, connection): Answered,
+        answered: Answered,
         upstream: &Rc<Upstream>,
         told: Told,
         ask: &Ask<'_>,
     ) -> Result<Response<AnswerBody>, Reason> {
-        let (mut head, body) = response.into_parts();
-        let other = self.other_run(&head.headers, upstream);
+        let other = self.other_run(&answered.head.parts.headers, upstream);
         let asked = &upstream.instance.run;
         let told = other.as_ref().map_or(told, |run| route::told_by(told, ask.pin().as_ref(), asked, run));
-        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            self.switch(&mut head.headers, connection, upstream)
+        let (mut head, body) = if answered.head.parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            if self.request.wish != Wish::WebSocket {
+                return Ok(answer::problem(ProblemType::Internal, "the instance switched protocols unasked"));
+            }
+            self.switch(answered, upstream)
         } else {
+            let (mut head, body) = AnswerBody::passed(answered, Rc::clone(upstream));
             super::request::strip_hop_by_hop(&mut head.headers);
             if may_be_promise(&head, &body) {
-                let bytes = Box::pin(read_problem(body, connection, upstream)).await;
+                let bytes = Box::pin(body.collect()).await.map_or_else(|_| Bytes::new(), |whole| whole.to_bytes());
                 promise(&bytes).map_or(Ok(()), Err)?;
-                AnswerBody::own(bytes)
+                (head, AnswerBody::own(bytes))
             } else {
-                AnswerBody::passed(body, connection, Rc::clone(upstream))
+                (head, body)
             }
         };
         self.tell(&mut head.headers, head.status, told, other.as_ref().unwrap_or(&upstream.instance.run), ask);
@@ -234,14 +228,16 @@ impl Forward {
     }
 
     /// Leaves word for the client's connection to become a tunnel once the 101 is sent.
-    fn switch(&self, headers: &mut HeaderMap, mut connection: Connection, upstream: &Rc<Upstream>) -> AnswerBody {
-        super::request::strip_hop_by_hop(headers);
-        super::request::ask_for_websocket(headers);
-        if let Some(switched) = connection.switched.take() {
-            *self.client.tunnel.borrow_mut() =
-                Some(Pending::new(switched, Rc::clone(upstream), Rc::clone(&self.worker)));
+    fn switch(&self, answered: Answered, upstream: &Rc<Upstream>) -> (http::response::Parts, AnswerBody) {
+        let Answered { head, rest, connection } = answered;
+        let mut parts = head.parts;
+        super::request::strip_hop_by_hop(&mut parts.headers);
+        super::request::ask_for_websocket(&mut parts.headers);
+        if let Some(socket) = connection.into_socket() {
+            let pending = Pending::new(socket, rest, Rc::clone(upstream), Rc::clone(&self.worker));
+            *self.client.tunnel.borrow_mut() = Some(pending);
         }
-        AnswerBody::own(Bytes::new())
+        (parts, AnswerBody::own(Bytes::new()))
     }
 
     /// Adds what the balancer has to say: what became of the pin, and the cookies.
@@ -319,22 +315,12 @@ fn told_value(told: Told) -> HeaderValue {
     }
 }
 
-fn may_be_promise(head: &http::response::Parts, body: &Incoming) -> bool {
+/// One that breaks off is passed on as far as it came.
+fn may_be_promise(head: &http::response::Parts, body: &AnswerBody) -> bool {
     let is_problem = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
     is_problem
         && head.status == StatusCode::SERVICE_UNAVAILABLE
         && body.size_hint().exact().is_some_and(|length| length <= MAX_PROBLEM)
-}
-
-/// A problem that breaks off is passed on as far as it came.
-async fn read_problem(body: Incoming, connection: Connection, upstream: &Upstream) -> Bytes {
-    match body.collect().await {
-        Ok(whole) => {
-            upstream.give_back(connection);
-            whole.to_bytes()
-        }
-        Err(_) => Bytes::new(),
-    }
 }
 
 fn promise(problem: &[u8]) -> Option<Reason> {

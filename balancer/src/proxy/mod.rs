@@ -4,7 +4,7 @@
 //! but the published view, so that threads never wait for each other.
 //!
 //! Read in the order in which a request meets them: [`listener`] and [`client_io`], whose bytes [`head`] watches; [`serve`],
-//! with the checks of [`request`]; [`forward`] with [`cookies`], [`watch`] and [`upstream`]; [`body`]; and for a WebSocket
+//! with the checks of [`request`]; [`forward`] with [`cookies`], [`watch`], [`upstream`] and [`wire`]; [`body`]; and for a WebSocket
 //! [`tunnel`], which follows [`frame`]s.
 
 mod answer;
@@ -23,6 +23,7 @@ mod tls;
 mod tunnel;
 mod upstream;
 mod watch;
+mod wire;
 
 pub use serve::Rules;
 pub use threads::{Proxy, start};

@@ -9,14 +9,13 @@ use super::{
     frame::{FrameFollower, close_frame},
     quota::Place,
     serve::Worker,
-    upstream::{Switched, Upstream},
+    upstream::{InstanceIo, Upstream, with_buffer},
 };
 use crate::metrics::Count;
 use balancer_core::Loss;
 use bytes::Bytes;
 use gateway_protocol::CloseCode;
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
@@ -25,49 +24,44 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
     time::timeout,
 };
 
-/// Bytes that one read takes at most.
-const BUFFER: usize = 16 * 1024;
 /// How long a browser has to take the last bytes and to close its side.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long an instance that closed a tunnel without a word may take to prove that it lives.
 const PROOF: Duration = Duration::from_millis(150);
 
-thread_local! {
-    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
-}
-
 /// A tunnel that begins when the 101 is sent.
 pub(crate) struct Pending {
-    switched: oneshot::Receiver<Switched>,
+    instance: InstanceIo,
+    /// What the instance sent behind its answer.
+    behind: Bytes,
     upstream: Rc<Upstream>,
     worker: Rc<Worker>,
 }
 
 impl Pending {
-    pub(crate) fn new(switched: oneshot::Receiver<Switched>, upstream: Rc<Upstream>, worker: Rc<Worker>) -> Self {
-        Self { switched, upstream, worker }
+    pub(crate) fn new(instance: InstanceIo, behind: Bytes, upstream: Rc<Upstream>, worker: Rc<Worker>) -> Self {
+        Self { instance, behind, upstream, worker }
     }
 
     /// Runs the tunnel to its end. `early` is what the browser sent behind its request.
     pub(crate) async fn run(self, browser: ClientStream, early: Bytes, place: Place) {
-        let Ok((instance, behind)) = self.switched.await else { return };
+        let Self { instance, behind, upstream, worker } = self;
         let mut tunnel = Tunnel::new((browser, &early), (instance, &behind));
         drop((early, behind));
-        self.worker.count(Count::TunnelOpened);
-        let mut down = self.upstream.down.clone();
+        worker.count(Count::TunnelOpened);
+        let mut down = upstream.down.clone();
         let loss = match tunnel.run(pin!(down.wait())).await {
             Err(loss) => Some(loss),
-            Ok(Ended::ByInstance) if !tunnel.is_closed() => proof_of_loss(&self.upstream, &self.worker).await,
+            Ok(Ended::ByInstance) if !tunnel.is_closed() => proof_of_loss(&upstream, &worker).await,
             Ok(Ended::ByInstance | Ended::ByBrowser) => None,
         };
-        self.worker.count(Count::TunnelClosed);
-        loss.into_iter().for_each(|loss| self.worker.count(Count::TunnelCut(loss)));
+        worker.count(Count::TunnelClosed);
+        loss.into_iter().for_each(|loss| worker.count(Count::TunnelCut(loss)));
         match loss {
             Some(loss) => tunnel.tell(CloseCode::InstanceLost.into(), loss.label()).await,
             None => tunnel.close().await,
@@ -97,7 +91,7 @@ async fn proof_of_loss(upstream: &Upstream, worker: &Worker) -> Option<Loss> {
 /// Bytes on their way in one direction.
 #[derive(Default)]
 struct Flow {
-    /// Read and not yet taken by the other side. Bounded by [`BUFFER`] and by what came with the upgrade.
+    /// Read and not yet taken by the other side. Bounded by one read and by what came with the upgrade.
     left: Vec<u8>,
     must_flush: bool,
 }
@@ -208,9 +202,8 @@ impl Flow {
             if ready!(self.poll_drain(cx, sink)).is_err() {
                 return Poll::Ready(Broken::Sink);
             }
-            let moved = SHARED.with_borrow_mut(|buffer| {
-                let mut fresh = ReadBuf::new(buffer);
-                let read = ready!(Pin::new(&mut *source).poll_read(cx, &mut fresh));
+            let moved = with_buffer(|fresh| {
+                let read = ready!(Pin::new(&mut *source).poll_read(cx, fresh));
                 if read.is_err() || fresh.filled().is_empty() {
                     return Poll::Ready(Err(Broken::Source));
                 }

@@ -1,33 +1,26 @@
 //! One thread's connections to one run of an instance.
 //!
-//! Each connection is driven by a task of its own, and all of them are aborted when the instance is declared down; so every
-//! request in flight and every half-received answer breaks off in that moment, and none of them watches the signal itself.
+//! When the instance is declared down all of them are shut down, so every request in flight and every half-received answer
+//! breaks off in that moment, and none of them watches the signal itself.
 
+use super::wire::{self, Head, Outgoing};
 use crate::state::{Clock, Down};
-use balancer_core::{Instance, Traffic, retry::Failure};
+use balancer_core::{Instance, Time, Traffic, retry::Failure};
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
+    future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::oneshot,
-    task::JoinSet,
     time::timeout,
 };
 
@@ -37,10 +30,20 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// Idle connections kept per thread and instance. More are closed after use.
 const MAX_IDLE: usize = 256;
-/// Read buffer of one connection; an answer's head must fit.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Longest head of an answer, interim ones included.
+const MAX_HEAD: usize = 64 * 1024;
+/// Bytes that one read takes at most.
+const BUFFER: usize = 16 * 1024;
 
-pub(crate) type Outgoing = Request<Full<Bytes>>;
+thread_local! {
+    /// Between two reads nothing stays here, so a thread needs one alone, however many connections it has.
+    static BYTES: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+}
+
+/// Calls `read` with the thread's one buffer. It must not call this again.
+pub(crate) fn with_buffer<T>(read: impl FnOnce(&mut ReadBuf<'_>) -> T) -> T {
+    BYTES.with_borrow_mut(|bytes| read(&mut ReadBuf::new(bytes)))
+}
 
 /// One thread's way to one run of an instance.
 pub(crate) struct Upstream {
@@ -48,35 +51,30 @@ pub(crate) struct Upstream {
     pub(crate) down: Down,
     clock: Clock,
     idle: RefCell<Vec<Connection>>,
-    drivers: RefCell<JoinSet<()>>,
+    /// Every open connection that is no tunnel.
+    open: RefCell<Vec<Weak<Socket>>>,
 }
+
+type Socket = RefCell<InstanceIo>;
 
 /// A connection that one request at a time may use.
 pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Rc<Driver>,
-    idle_since: balancer_core::Time,
-    /// Resolves to the socket after a 101, if one was asked for.
-    pub(crate) switched: Option<oneshot::Receiver<Switched>>,
+    socket: Rc<Socket>,
+    idle_since: Time,
 }
 
-/// What a connection and the task that drives it share.
-#[derive(Default)]
-struct Driver {
-    /// The driver was aborted.
-    is_cut: Cell<bool>,
-    /// Who waits for the socket after a 101.
-    upgrade: RefCell<Option<oneshot::Sender<Switched>>>,
+/// The head of an answer, and what is needed to read on.
+pub(crate) struct Answered {
+    pub(crate) head: Head,
+    /// Read behind the head.
+    pub(crate) rest: Bytes,
+    pub(crate) connection: Connection,
 }
-
-/// A connection after a 101: the socket, and what was read behind the answer's head.
-pub(crate) type Switched = (InstanceIo, Bytes);
 
 /// A try that brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
-    /// Handed back when it was not sent.
-    pub(crate) request: Option<Outgoing>,
     pub(crate) cause: Cause,
 }
 
@@ -91,16 +89,14 @@ pub(crate) enum Cause {
     Closed,
 }
 
+const UNSENT: Failed = Failed { failure: Failure::Unsent, cause: Cause::Closed };
+const UNANSWERED: Failed = Failed { failure: Failure::NoAnswer, cause: Cause::Closed };
+
 impl Upstream {
     /// Starts to listen for the loss of `instance`.
     pub(crate) fn start(instance: Arc<Instance>, down: Down, clock: Clock) -> Rc<Self> {
-        let upstream = Rc::new(Self {
-            instance,
-            down: down.clone(),
-            clock,
-            idle: RefCell::default(),
-            drivers: RefCell::default(),
-        });
+        let upstream =
+            Rc::new(Self { instance, down: down.clone(), clock, idle: RefCell::default(), open: RefCell::default() });
         tokio::task::spawn_local(cut_when_down(Rc::downgrade(&upstream), down));
         upstream
     }
@@ -115,40 +111,27 @@ impl Upstream {
     }
 
     /// Sends `request` and waits for the head of its answer.
-    pub(crate) async fn exchange(
-        self: Rc<Self>,
-        mut request: Outgoing,
-        is_upgrade: bool,
-    ) -> Result<(Response<Incoming>, Connection), Failed> {
+    pub(crate) async fn exchange(self: Rc<Self>, request: Outgoing) -> Result<Answered, Failed> {
         loop {
-            let (mut connection, is_reused) = match self.pooled().await {
+            let (connection, is_reused) = match self.pooled() {
                 Some(connection) => (connection, true),
                 // Boxed, as it is rare and large: every request's future would have to hold it.
-                None => match Box::pin(self.connect()).await {
-                    Ok(connection) => (connection, false),
-                    Err(error) => return Err(Failed::unconnected(request, &error)),
-                },
+                None => (Box::pin(self.connect()).await.map_err(|error| unconnected(&error))?, false),
             };
-            if is_upgrade {
-                connection.expect_switch();
-            }
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, connection)),
-                Err(mut error) => match error.take_message() {
-                    // Closed by the instance while it lay in the pool; the next one may be whole.
-                    Some(unsent) if is_reused && !self.is_down() => request = unsent,
-                    Some(unsent) => return Err(Failed::handed_back(unsent)),
-                    None => return Err(Failed::unanswered()),
-                },
+            match connection.send(&request.bytes).await {
+                Ok(()) => return connection.receive(request.is_head).await,
+                // Closed by the instance while it lay in the pool; the next one may be whole.
+                Err(UNSENT) if is_reused && !self.is_down() => {}
+                Err(failed) => return Err(failed),
             }
         }
     }
 
-    async fn pooled(&self) -> Option<Connection> {
+    fn pooled(&self) -> Option<Connection> {
         loop {
-            let mut connection = self.idle.borrow_mut().pop()?;
+            let connection = self.idle.borrow_mut().pop()?;
             let is_young = self.clock.now().saturating_sub(connection.idle_since) < IDLE_LIMIT;
-            if is_young && (connection.sender.is_ready() || connection.sender.ready().await.is_ok()) {
+            if is_young && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -163,21 +146,15 @@ impl Upstream {
         let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
         let io = InstanceIo { stream, traffic: Arc::clone(&self.instance.traffic), clock: self.clock };
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .writev(false)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(io::Error::other)?;
-        let driver = Rc::new(Driver::default());
-        self.drivers.borrow_mut().spawn_local(drive(connection, Rc::clone(&driver)));
-        Ok(Connection { sender, driver, idle_since: self.clock.now(), switched: None })
+        let socket = Rc::new(RefCell::new(io));
+        self.open.borrow_mut().push(Rc::downgrade(&socket));
+        Ok(Connection { socket, idle_since: self.clock.now() })
     }
 
     /// Takes back a connection whose answer was read to its end.
     pub(crate) fn give_back(&self, mut connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if !connection.sender.is_closed() && idle.len() < MAX_IDLE && !self.is_down() {
+        if idle.len() < MAX_IDLE && !self.is_down() {
             connection.idle_since = self.clock.now();
             idle.push(connection);
         }
@@ -185,67 +162,78 @@ impl Upstream {
 
     /// Closes connections that nobody will use any more.
     pub(crate) fn sweep(&self) {
-        while self.drivers.borrow_mut().try_join_next().is_some() {}
         let now = self.clock.now();
-        self.idle
-            .borrow_mut()
-            .retain(|each| !each.sender.is_closed() && now.saturating_sub(each.idle_since) < IDLE_LIMIT);
-    }
-}
-
-impl Connection {
-    /// True if the answer broke off because the instance was declared down.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.driver.is_cut.get()
+        let is_young = |each: &Connection| now.saturating_sub(each.idle_since) < IDLE_LIMIT && each.is_quiet();
+        self.idle.borrow_mut().retain(is_young);
+        self.open.borrow_mut().retain(|socket| socket.strong_count() > 0);
     }
 
-    /// Before the request is sent: the driver may be done before its answer is looked at.
-    fn expect_switch(&mut self) {
-        let (sender, receiver) = oneshot::channel();
-        *self.driver.upgrade.borrow_mut() = Some(sender);
-        self.switched = Some(receiver);
-    }
-}
-
-impl Failed {
-    fn unconnected(request: Outgoing, error: &io::Error) -> Self {
-        let cause = match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Cause::Refused,
-            _ => Cause::Unreachable,
-        };
-        Self { failure: Failure::Unsent, request: Some(request), cause }
-    }
-
-    fn handed_back(request: Outgoing) -> Self {
-        Self { failure: Failure::Unsent, request: Some(request), cause: Cause::Closed }
-    }
-
-    fn unanswered() -> Self {
-        Self { failure: Failure::NoAnswer, request: None, cause: Cause::Closed }
+    fn cut(&self) {
+        for socket in self.open.borrow_mut().drain(..).filter_map(|socket| socket.upgrade()) {
+            // Fails if the other side was faster.
+            let _ = socket2::SockRef::from(&socket.borrow().stream).shutdown(Shutdown::Both);
+        }
     }
 }
 
 async fn cut_when_down(upstream: Weak<Upstream>, mut down: Down) {
     down.wait().await;
     if let Some(upstream) = upstream.upgrade() {
-        upstream.drivers.borrow_mut().abort_all();
+        upstream.cut();
     }
 }
 
-async fn drive(connection: http1::Connection<TokioIo<InstanceIo>, Full<Bytes>>, driver: Rc<Driver>) {
-    let cut = CutOnDrop(&driver);
-    let done = connection.without_shutdown().await;
-    std::mem::forget(cut);
-    if let (Ok(parts), Some(waiting)) = (done, driver.upgrade.take()) {
-        let _ = waiting.send((parts.io.into_inner(), parts.read_buf));
-    }
+fn unconnected(error: &io::Error) -> Failed {
+    let cause = match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Cause::Refused,
+        _ => Cause::Unreachable,
+    };
+    Failed { failure: Failure::Unsent, cause }
 }
 
-struct CutOnDrop<'a>(&'a Driver);
+impl Connection {
+    /// True if nothing came since the last answer: neither its end nor bytes that nobody asked for.
+    fn is_quiet(&self) -> bool {
+        self.poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
 
-impl Drop for CutOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.is_cut.set(true);
+    async fn send(&self, bytes: &[u8]) -> Result<(), Failed> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let write = |cx: &mut Context<'_>| Pin::new(&mut *self.socket.borrow_mut()).poll_write(cx, &bytes[sent..]);
+            match poll_fn(write).await {
+                Ok(written) if written > 0 => sent += written,
+                Ok(_) | Err(_) => return Err(if sent == 0 { UNSENT } else { UNANSWERED }),
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(self, is_head: bool) -> Result<Answered, Failed> {
+        let mut rest = Bytes::new();
+        loop {
+            let fresh = poll_fn(|cx| self.poll_read(cx)).await.map_err(|_| UNANSWERED)?;
+            if fresh.is_empty() || rest.len() > MAX_HEAD {
+                return Err(UNANSWERED);
+            }
+            rest = wire::joined(rest, fresh);
+            if let Some(head) = wire::take_head(&mut rest, is_head).map_err(|_| UNANSWERED)? {
+                return Ok(Answered { head, rest, connection: self });
+            }
+        }
+    }
+
+    /// The next bytes; none at the end of the connection.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        with_buffer(|buffer| {
+            ready!(Pin::new(&mut *self.socket.borrow_mut()).poll_read(cx, buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
+    }
+
+    /// The socket, after a 101.
+    pub(crate) fn into_socket(self) -> Option<InstanceIo> {
+        Rc::try_unwrap(self.socket).ok().map(RefCell::into_inner)
     }
 }
 

@@ -2,14 +2,13 @@
 //! the session that the other one may still make is signed off again.
 
 use super::{
-    forward::Answered,
-    upstream::{Failed, Outgoing, Upstream},
+    body::AnswerBody,
+    upstream::{Answered, Failed, Upstream},
+    wire::Outgoing,
 };
-use bytes::Bytes;
 use gateway_protocol::SignedIn;
-use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 use tokio::time::timeout;
 
@@ -22,26 +21,26 @@ type Exchange = Pin<Box<dyn Future<Output = Result<Answered, Failed>>>>;
 /// The first answer to a sign-in, and who gave it. `reserve` names the second instance when it is needed.
 pub(crate) async fn first_answer(
     assigned: &Rc<Upstream>,
-    request: Outgoing,
+    request: &Outgoing,
+    host: Option<&HeaderValue>,
     limit: Duration,
-    reserve: impl FnOnce() -> Option<(Rc<Upstream>, Outgoing)>,
+    reserve: impl FnOnce() -> Option<Rc<Upstream>>,
 ) -> (Rc<Upstream>, Result<Answered, Failed>) {
-    let host = request.headers().get(header::HOST).cloned();
-    let mut first: Exchange = Box::pin(Rc::clone(assigned).exchange(request, false));
+    let mut first: Exchange = Box::pin(Rc::clone(assigned).exchange(request.clone()));
     if let Ok(outcome) = timeout(limit, &mut first).await {
         return (Rc::clone(assigned), outcome);
     }
-    let Some((reserved, copy)) = reserve() else {
+    let Some(reserved) = reserve() else {
         return (Rc::clone(assigned), first.await);
     };
     let _place = reserved.instance.traffic.reserve();
-    let mut second: Exchange = Box::pin(Rc::clone(&reserved).exchange(copy, false));
+    let mut second: Exchange = Box::pin(Rc::clone(&reserved).exchange(request.clone()));
     let (winner, outcome, loser, slower) = tokio::select! {
         outcome = &mut first => (Rc::clone(assigned), outcome, reserved, second),
         outcome = &mut second => (reserved, outcome, Rc::clone(assigned), first),
     };
-    if outcome.as_ref().is_ok_and(|(response, _)| response.status() != StatusCode::SERVICE_UNAVAILABLE) {
-        tokio::task::spawn_local(sign_off_later(loser, slower, host));
+    if outcome.as_ref().is_ok_and(|answered| answered.head.parts.status != StatusCode::SERVICE_UNAVAILABLE) {
+        tokio::task::spawn_local(sign_off_later(loser, slower, host.cloned()));
         return (winner, outcome);
     }
     (loser, slower.await)
@@ -49,25 +48,21 @@ pub(crate) async fn first_answer(
 
 /// Waits for the answer that came too late, and ends the session that it made.
 async fn sign_off_later(upstream: Rc<Upstream>, late: Exchange, host: Option<HeaderValue>) {
-    let Ok(Ok((response, connection))) = timeout(LOSER_LIMIT, late).await else { return };
-    let Some(request) = sign_off(response, host).await else { return };
-    upstream.give_back(connection);
-    if let Ok(Ok((_, connection))) = timeout(LOSER_LIMIT, Rc::clone(&upstream).exchange(request, false)).await {
-        drop(connection);
-    }
+    let Ok(Ok(answered)) = timeout(LOSER_LIMIT, late).await else { return };
+    let Some(request) = sign_off(answered, &upstream, host).await else { return };
+    // It ends by itself if this fails.
+    let _ = timeout(LOSER_LIMIT, Rc::clone(&upstream).exchange(request)).await;
 }
 
-async fn sign_off(response: Response<Incoming>, host: Option<HeaderValue>) -> Option<Outgoing> {
-    if response.status() != StatusCode::CREATED {
+async fn sign_off(answered: Answered, upstream: &Rc<Upstream>, host: Option<HeaderValue>) -> Option<Outgoing> {
+    let (head, body) = AnswerBody::passed(answered, Rc::clone(upstream));
+    if head.status != StatusCode::CREATED {
         return None;
     }
-    let body = Limited::new(response.into_body(), MAX_SIGNED_IN).collect().await.ok()?.to_bytes();
+    let body = Limited::new(body, MAX_SIGNED_IN).collect().await.ok()?.to_bytes();
     let signed_in: SignedIn = serde_json::from_slice(&body).ok()?;
-    let mut request = Outgoing::new(Full::new(Bytes::new()));
-    *request.method_mut() = Method::DELETE;
-    *request.uri_mut() = format!("/v1/sessions/{}", signed_in.session_id).parse().ok()?;
+    let target = format!("/v1/sessions/{}", signed_in.session_id).parse().ok()?;
     let bearer = HeaderValue::try_from(format!("Bearer {}", signed_in.session_token)).ok()?;
-    request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    request.headers_mut().insert(header::HOST, host?);
-    Some(request)
+    let headers: HeaderMap = [(header::HOST, host?), (header::AUTHORIZATION, bearer)].into_iter().collect();
+    Some(Outgoing::new(&Method::DELETE, &target, &headers, &[]))
 }
