@@ -96,6 +96,7 @@ pub async fn run_user(number: usize, identity: Identity, script: Script, seed: u
         watcher: None,
     };
     shell.note(Fact::Arrived);
+    shell.ask_before_any_cookie();
     shell.user.sign_in(shell.shared.now());
     loop {
         shell.obey().await;
@@ -338,6 +339,24 @@ impl Shell {
             };
             let _ = inputs.send(Input::Closed(socket, close)).await;
         });
+    }
+
+    /// A page's first requests, in parallel with the sign-in: each may come back with another placement cookie, and none of
+    /// them may lead the session astray.
+    fn ask_before_any_cookie(&self) {
+        let count = if self.script.requests == 0 { 0 } else { self.script.parallel };
+        let bases = self.user.bases().iter().filter_map(|base| Base::parse(base).ok()).cycle();
+        for base in bases.take(usize::try_from(count).unwrap_or(usize::MAX)) {
+            let (number, browser, shared) = (self.number, self.browser.clone(), self.shared.clone());
+            tokio::spawn(async move {
+                let ask = Ask { method: "GET", path: "/".to_owned(), headers: Vec::new(), body: Vec::new() };
+                let fact = match browser.ask(&base, &ask).await {
+                    Ok(_) => Fact::Answered,
+                    Err(_) => Fact::RequestFailed,
+                };
+                let _ = shared.facts.send((number, fact, shared.now()));
+            });
+        }
     }
 
     /// Parallel requests right after the 201 and on, through all balancers, each checked for the right instance.

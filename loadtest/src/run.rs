@@ -49,7 +49,7 @@ pub struct RunFlags {
     /// Requests after the sessions, by all users together, checked for the instance that answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     requests: u64,
-    /// So many of a user's requests at once, the first right after its sign-in
+    /// So many of a user's requests at once, the first of them beside its sign-in, before it has a cookie
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     parallel: u32,
     /// Kill --pid after so many seconds
