@@ -350,9 +350,9 @@ impl Shell {
             let (number, browser, shared) = (self.number, self.browser.clone(), self.shared.clone());
             tokio::spawn(async move {
                 let ask = Ask { method: "GET", path: "/".to_owned(), headers: Vec::new(), body: Vec::new() };
-                let fact = match browser.ask(&base, &ask).await {
-                    Ok(_) => Fact::Answered,
-                    Err(_) => Fact::RequestFailed,
+                let fact = match tokio::time::timeout(CONNECT_TIMEOUT, browser.ask(&base, &ask)).await {
+                    Ok(Ok(_)) => Fact::Answered,
+                    Ok(Err(_)) | Err(_) => Fact::RequestFailed,
                 };
                 let _ = shared.facts.send((number, fact, shared.now()));
             });
@@ -382,9 +382,6 @@ impl Shell {
 
     /// Signs off in good order.
     async fn leave(mut self) {
-        if let Some(watcher) = self.watcher.take() {
-            watcher.abort();
-        }
         self.listen();
         self.script.target = None;
         self.user.sign_out(self.shared.now());
@@ -398,6 +395,14 @@ impl Shell {
         }
         for request in parting {
             let _ = tokio::time::timeout(Duration::from_secs(1), ask(&self.browser, &request)).await;
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.abort();
         }
     }
 }
