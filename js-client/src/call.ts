@@ -44,7 +44,8 @@ export interface CallHost {
 }
 
 /** Longest and shortest pause between two looks at the packets. */
-const LOOK_MS = { max: 250, min: 50 };
+const LOOK_MS = 250;
+const LOOK_SOON_MS = 50;
 /** A closed peer connection is explained by an event within this time, or it was the far side's end. */
 const PEER_CLOSED_MS = 500;
 
@@ -277,7 +278,7 @@ export class Call extends Emitter<CallEvents> {
     this.#cancelLook();
     if (this.state !== "ended") {
       const left = age === undefined ? 0 : ALIVE_MS + 10 - age;
-      const wait = left < 0 ? LOOK_MS.max : Math.min(LOOK_MS.max, Math.max(LOOK_MS.min, left));
+      const wait = left < 0 ? LOOK_MS : Math.min(LOOK_MS, Math.max(LOOK_SOON_MS, left));
       this.#cancelLook = this.#host.clock.after(wait, () => void this.look());
     }
   }

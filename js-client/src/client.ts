@@ -67,8 +67,6 @@ export class GatewayClient extends Emitter<ClientEvents> {
   /** Keeps request ids and idempotency keys of this page apart from those of the page before a reload. */
   readonly #pageId: string;
   readonly #links = new Map<number, Link>();
-  /** What the instance attached last said. */
-  #snapshot: Snapshot | undefined;
   readonly #calls = new Map<CallId, Call>();
   readonly #host: CallHost;
   #claimed: Promise<void> | undefined;
@@ -77,8 +75,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #cancelTimer = () => {};
   #cancelWeigh = () => {};
   readonly #waiting: { resolve: (session: SessionInfo) => void; reject: (error: SignInError) => void }[] = [];
+  /** Of the session attached last: a call may be prepared before the next one is. */
   #iceServers: IceServer[] = [];
-  #recovering = false;
   #signingOff: Promise<void> = Promise.resolve();
   /** Calls of the page before a reload, until the application was told. */
   #reloaded: CallId[] = [];
@@ -224,13 +222,17 @@ export class GatewayClient extends Emitter<ClientEvents> {
       },
       device: (kind) => this.microphone.get(kind),
       startCall: (call, sdp) => {
-        call.sessionId = this.#machine.session?.id;
+        call.sessionId = this.#machine.session?.session_id;
         this.#saveCalls();
         return this.#request({ method: "start_call", call_id: call.id, target: call.target, sdp });
       },
       restartIce: (call, sdp) => this.#request({ method: "restart_ice", call_id: call.id, sdp }),
       hangUp: (call) => {
-        if (this.#machine.attached && call.sessionId !== undefined && call.sessionId === this.#machine.session?.id) {
+        if (
+          this.#machine.attached &&
+          call.sessionId !== undefined &&
+          call.sessionId === this.#machine.session?.session_id
+        ) {
           void this.#request({ method: "hang_up", call_id: call.id });
         }
       },
@@ -361,7 +363,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       client_id: this.clientId,
       user: this.#options.user,
       capsule: proof?.capsule,
-      previous_token: proof?.token,
+      previous_token: proof?.session_token,
       move_ticket: ticket,
     };
     const result = await this.#http.signIn(command.url, body, {
@@ -373,21 +375,19 @@ export class GatewayClient extends Emitter<ClientEvents> {
     if ("failure" in result) {
       this.#machine.handleSignInFailed(ask, result.failure, now);
     } else {
-      this.#iceServers = result.signedIn.ice_servers;
-      this.#recovering = result.signedIn.recovering;
-      this.#machine.handleSignedIn(ask, result.session, result.signedIn.alternates, now);
+      this.#machine.handleSignedIn(ask, result, now);
     }
     this.#drive();
   }
 
   async #probe(command: Extract<Command, { do: "probe" }>): Promise<void> {
-    const answer = await this.#http.probe(command.url, command.session);
+    const answer = await this.#http.probe(command.url, command.session, command.limitMs);
     this.#machine.handleProbe(command.ask, answer, this.#clock.now());
     this.#drive();
   }
 
   #open(id: number, session: Session): void {
-    const url = `${session.url}/v1/sessions/${session.id}/socket`;
+    const url = `${session.url}/v1/sessions/${session.session_id}/socket`;
     const closed = (code: number, reason: string) => {
       this.#links.delete(id);
       this.#machine.handleClosed(id, code, reason, this.#clock.now());
@@ -406,10 +406,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #attach(link: Link, session: Session): void {
-    const own = this.#ownCalls().filter((call) => call.sessionId === session.id);
+    const own = this.#ownCalls().filter((call) => call.sessionId === session.session_id);
     link.send({
       kind: "attach",
-      token: session.token,
+      token: session.session_token,
       calls: own.map((call) => call.id),
       dead_calls: this.#dead.map((call_id) => ({ call_id, action: "hang_up" })),
     });
@@ -421,9 +421,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const now = this.#clock.now();
     this.#machine.handleHeard(id, now);
     if (message.kind === "attached") {
-      this.#snapshot = message.snapshot;
-      const { heartbeat_ms: heartbeatMs, reconnect_window_ms: windowMs, capsule } = message;
-      this.#machine.handleAttached(id, { heartbeatMs, windowMs, capsule }, now);
+      this.#machine.handleAttached(id, message, now);
     } else if (message.kind === "ping") {
       this.#machine.handleWindow(message.reconnect_window_ms);
       this.#links.get(id)?.send({ kind: "pong", nonce: message.nonce });
@@ -485,7 +483,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   /** The instance's view of the session outranks ours. */
   #handleSnapshot(snapshot: Snapshot): CallsResynced {
     this.#sequence.reset(snapshot.epoch, snapshot.seq);
-    const own = this.#ownCalls().filter((call) => call.sessionId === this.#machine.session?.id);
+    const own = this.#ownCalls().filter((call) => call.sessionId === this.#machine.session?.session_id);
     const { ends, updates, summary } = compare(
       own.map((call) => call.id),
       (callId) => this.#requests.has("start_call", callId),
@@ -571,17 +569,17 @@ export class GatewayClient extends Emitter<ClientEvents> {
     }
   }
 
-  #handleAttached({ session, same, gapMs, left, kind }: Attached): void {
-    const snapshot = this.#snapshot;
+  #handleAttached({ session, snapshot, same, gapMs, left, kind }: Attached): void {
     const reload = this.#reloaded.length > 0;
+    this.#iceServers = session.ice_servers;
     if (!same) {
       this.#dead = [];
       this.#requests.handleGone();
-      const left = this.#startedCalls().filter((call) => call.sessionId !== session.id);
+      const left = this.#startedCalls().filter((call) => call.sessionId !== session.session_id);
       this.#endCalls(left, "session-ended");
     }
-    const summary = snapshot && this.#handleSnapshot(snapshot);
-    summary?.ended.push(...this.#reloaded);
+    const summary = this.#handleSnapshot(snapshot);
+    summary.ended.push(...this.#reloaded);
     this.#endReloaded(snapshot);
     this.#sendRequests(true);
     this.#tell(this.#serve(undefined));
@@ -594,16 +592,16 @@ export class GatewayClient extends Emitter<ClientEvents> {
       this.emit("signalingback", { gapMs, sameSession: same });
     }
     if (!same || reload) {
-      this.emit("signedin", { ...info(session), recovering: this.#recovering, gapMs });
+      this.emit("signedin", { ...info(session), recovering: !same && session.recovering, gapMs });
     }
-    if (left && left.bootId !== session.bootId) {
-      const previousInstanceId = left.instanceId;
+    if (left && left.boot_id !== session.boot_id) {
+      const previousInstanceId = left.instance_id;
       this.emit("instancechange", { ...info(session), previousInstanceId, reason: kind ?? "instance-lost" });
       if (kind === "instance-draining") {
-        this.emit("moved", { from: previousInstanceId, to: session.instanceId });
+        this.emit("moved", { from: previousInstanceId, to: session.instance_id });
       }
     }
-    if (same && summary) {
+    if (same) {
       this.emit("callsresynced", summary);
     }
     this.#settleSignIn(info(session));
@@ -618,10 +616,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   /** The calls of the page before a reload: lost, told once, and ended at the instance if it still holds them. */
-  #endReloaded(snapshot: Snapshot | undefined): void {
+  #endReloaded(snapshot: Snapshot): void {
     for (const callId of this.#reloaded) {
       this.emit("ended", { callId, reason: "page-reloaded" });
-      if (snapshot?.calls.some((call) => call.call_id === callId)) {
+      if (snapshot.calls.some((call) => call.call_id === callId)) {
         void this.#request({ method: "hang_up", call_id: callId });
       }
     }
@@ -778,8 +776,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
 }
 
 function info(session: Session): SessionInfo {
-  const { user, id, instanceId, bootId, url } = session;
-  return { user, sessionId: id, instanceId, bootId, url };
+  const { user, session_id: sessionId, instance_id: instanceId, boot_id: bootId, url } = session;
+  return { user, sessionId, instanceId, bootId, url };
 }
 
 function storageOf(options: ClientOptions): Storage | undefined {

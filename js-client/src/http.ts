@@ -18,7 +18,7 @@ const SIGN_OFF_MS = 1_000;
 const MAX_RETRY_AFTER_S = 600;
 
 /** What a sign-in brought. */
-export type SignInResult = { signedIn: SignedIn; session: Session } | { failure: SignInFailure };
+export type SignInResult = Session | { failure: SignInFailure };
 
 /** A sign-in's body; what is undefined is left out of the JSON. */
 export type SignInBody = { [Key in keyof SignIn]: SignIn[Key] | undefined };
@@ -55,16 +55,15 @@ export class Http {
       if (answer.response.status !== 201) {
         return { failure: refusal(answer) };
       }
-      const signedIn = answer.body as SignedIn;
-      return { signedIn, session: toSession(signedIn, url) };
+      return { ...(answer.body as SignedIn), url };
     } catch (error) {
       return { failure: { kind: noAnswer(error) } };
     }
   }
 
-  async probe(url: string, session: Session): Promise<ProbeAnswer> {
+  async probe(url: string, session: Session, limitMs = PROBE_MS): Promise<ProbeAnswer> {
     try {
-      const { response, body } = await this.#ask(`${url}/v1/sessions/${session.id}`, PROBE_MS, {
+      const { response, body } = await this.#ask(`${url}/v1/sessions/${session.session_id}`, limitMs, {
         headers: bearer(session),
       });
       const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot") ?? undefined;
@@ -78,7 +77,7 @@ export class Http {
   /** Survives the page (`keepalive`). */
   async signOff(session: Session): Promise<void> {
     const init = { method: "DELETE", keepalive: true, headers: bearer(session) };
-    await this.#ask(`${session.url}/v1/sessions/${session.id}`, SIGN_OFF_MS, init).catch(() => {});
+    await this.#ask(`${session.url}/v1/sessions/${session.session_id}`, SIGN_OFF_MS, init).catch(() => {});
   }
 
   /** The time limit includes the body: a connection may die half-way through it. */
@@ -97,7 +96,7 @@ export class Http {
 }
 
 function bearer(session: Session): Record<string, string> {
-  return { authorization: `Bearer ${session.token}` };
+  return { authorization: `Bearer ${session.session_token}` };
 }
 
 function noAnswer(error: unknown): "network" | "timeout" {
@@ -112,18 +111,4 @@ function retryAfter(response: Response): number {
 function refusal({ response, body }: { response: Response; body: unknown }): SignInFailure {
   const { type, detail } = body as Partial<Problem>;
   return { kind: "status", status: response.status, problem: type, detail, retryAfterMs: retryAfter(response) };
-}
-
-function toSession(signedIn: SignedIn, url: string): Session {
-  return {
-    id: signedIn.session_id,
-    token: signedIn.session_token,
-    user: signedIn.user,
-    instanceId: signedIn.instance_id,
-    bootId: signedIn.boot_id,
-    url,
-    capsule: signedIn.capsule,
-    heartbeatMs: signedIn.heartbeat_ms,
-    windowMs: signedIn.reconnect_window_ms,
-  };
 }

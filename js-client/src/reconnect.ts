@@ -12,33 +12,27 @@
  *   ^                 ^                         │                  ^           └─gone─> waiting ──> signing-in
  *   └──stop── any     └───── waiting <──────────┴── silent ──> weighing ──alive──> probing the others for 5 s
  * ```
+ *
+ * Wherever an instance is said to be gone while calls are up, `doubting` comes first: one other balancer is asked.
  */
 import { retryDelay } from "./delay.ts";
 import { SignInError } from "./errors.ts";
 import type { LossKind } from "./events.ts";
 import { ALIVE_MS } from "./liveness.ts";
-import type { ProblemType } from "./protocol.gen.ts";
-import { judgeClose, judgeProbe, type ProbeAnswer } from "./verdict.ts";
+import type { ProblemType, ServerMessage, SignedIn, Snapshot } from "./protocol.gen.ts";
+import { judgeClose, judgeProbe, type ProbeAnswer, type Verdict } from "./verdict.ts";
 
-/** A session, as far as finding it again needs it. Kept over a reload. */
-export interface Session {
-  id: string;
-  token: string;
-  user: string;
-  instanceId: string;
-  bootId: string;
+/** A session as the service told it, refreshed by every attach. Kept over a reload. */
+export interface Session extends SignedIn {
   /** Base URL of the balancer that was used last. */
   url: string;
-  capsule: string;
-  heartbeatMs: number;
-  windowMs: number;
 }
 
+/** What an instance says at an attach. */
+export type AttachedMessage = Omit<Extract<ServerMessage, { kind: "attached" }>, "kind">;
+
 /** Proof that signs the same user in again without a fresh token. */
-export interface Proof {
-  capsule: string;
-  token: string;
-}
+export type Proof = Pick<Session, "capsule" | "session_token">;
 
 /** How a sign-in failed. `token`: the application's provider did. */
 export type SignInFailure =
@@ -61,7 +55,7 @@ interface MoveReason {
 /** What the driver carries out. */
 export type Command =
   | ({ do: "sign-in"; ask: number; url: string; key: number; proof: Proof | undefined } & MoveReason)
-  | { do: "probe"; ask: number; url: string; session: Session }
+  | { do: "probe"; ask: number; url: string; session: Session; limitMs: number | undefined }
   | { do: "open"; link: number; session: Session }
   | { do: "resync" }
   | { do: "close"; link: number }
@@ -72,6 +66,7 @@ export type Command =
   | {
       tell: "attached";
       session: Session;
+      snapshot: Snapshot;
       same: boolean;
       gapMs: number;
       /** The session before, when it is another one. */
@@ -88,12 +83,15 @@ type Phase =
   | { at: "waiting"; until: number; next: "sign-in" | "probe" }
   | { at: "signing-in"; ask: number }
   | { at: "probing"; ask: number; url: string; repeated: boolean }
+  /** `spread`: a wait has spread the return of this client already. */
+  | { at: "doubting"; ask: number; url: string; spread: boolean }
   | { at: "opening"; link: number; until: number }
   | { at: "attached"; link: number; until: number }
   | { at: "weighing"; until: number };
 
 /** A sign-in elsewhere beside an attached session: make before break. */
-interface Move extends MoveReason {
+interface Move {
+  why: MoveReason;
   kind: LossKind;
   tries: number;
   ask?: number;
@@ -115,6 +113,8 @@ interface Verify {
 
 /** An open socket must be attached within this time. */
 const OPEN_MS = 2_000;
+/** Before calls end because one balancer can't reach their instance, another one has this long to say that it can. */
+const DOUBT_MS = 150;
 /** Media decides about a silent instance within this time. */
 const WEIGH_MS = ALIVE_MS;
 /** A packet this young came after the silence that a balancer noticed, so it speaks for the instance. */
@@ -135,6 +135,8 @@ const MAX_URLS = 16;
 const STABLE_MS = 1_000;
 /** A socket that has not answered this long after a probe did is taken for dead: the network changed under it. */
 const LINK_ANSWER_MS = 250;
+/** What a verdict on an instance in use means. */
+const LOST: Partial<Record<Verdict, LossKind>> = { gone: "instance-lost", silent: "instance-silent" };
 /** Missed heartbeats that mean loss. */
 const HEARTBEATS = 3;
 
@@ -165,6 +167,8 @@ export class Reconnect {
   #attachedAt = 0;
   #failingSince: number | undefined;
   #tried = 0;
+  /** Another balancer was asked about this loss. */
+  #doubted = false;
   #key = 0;
   #wasAttached = false;
   /** Calls are up: nothing moves the session away from its instance by choice. */
@@ -199,7 +203,7 @@ export class Reconnect {
 
   /** True while media was lost and another instance is being signed in to. */
   get avoiding(): boolean {
-    return this.#move?.avoid !== undefined;
+    return this.#move?.why.avoid !== undefined;
   }
 
   /** True from `start` until stopped. */
@@ -230,9 +234,9 @@ export class Reconnect {
     }
     this.#session = kept;
     this.#wasAttached = true;
-    this.#windowMs = kept.windowMs;
+    this.#windowMs = kept.reconnect_window_ms;
     this.#loss = { kind: "signaling-lost", since: now };
-    this.#learn([kept.url]);
+    this.#learn([kept.url, ...kept.alternates]);
     this.#cursor = this.#urls.indexOf(kept.url);
     this.#startRound(now);
   }
@@ -265,7 +269,7 @@ export class Reconnect {
       this.#instanceAlive(false);
     }
     if (this.#move && now >= this.#move.until) {
-      this.#moveTimedOut(now);
+      this.#moveTimedOut(this.#move, now);
     }
     const phase = this.#phase;
     if (phase.at === "waiting" && now >= phase.until) {
@@ -281,11 +285,11 @@ export class Reconnect {
     }
   }
 
-  handleSignedIn(ask: number, session: Session, alternates: string[], now: number): void {
-    this.#learn(alternates);
+  handleSignedIn(ask: number, session: Session, now: number): void {
+    this.#learn(session.alternates);
     if (this.#phase.at === "signing-in" && this.#phase.ask === ask) {
       this.#session = session;
-      this.#windowMs = session.windowMs;
+      this.#windowMs = session.reconnect_window_ms;
       this.#key = 0;
       this.#wasAttached = false;
       return this.#open(session.url, now);
@@ -323,7 +327,7 @@ export class Reconnect {
     this.#wait("sign-in", 0, now, SignInError.unreachable());
   }
 
-  handleAttached(link: number, told: { heartbeatMs: number; windowMs: number; capsule: string }, now: number): void {
+  handleAttached(link: number, told: AttachedMessage, now: number): void {
     if (this.#move?.link === link) {
       return this.#moveAttached(this.#move, told, now);
     }
@@ -335,7 +339,7 @@ export class Reconnect {
   /** Any message came. */
   handleHeard(link: number, now: number): void {
     if (this.#phase.at === "attached" && this.#phase.link === link && this.#session) {
-      this.#phase.until = now + HEARTBEATS * this.#session.heartbeatMs;
+      this.#phase.until = now + HEARTBEATS * this.#session.heartbeat_ms;
     }
   }
 
@@ -366,18 +370,22 @@ export class Reconnect {
       return this.#verified(this.#verify, answer, now);
     }
     const phase = this.#phase;
-    if (phase.at !== "probing" || phase.ask !== ask || !this.#session) {
+    if ((phase.at !== "probing" && phase.at !== "doubting") || phase.ask !== ask) {
       return;
     }
-    if (answer.kind === "timeout" && !phase.repeated) {
+    const verdict = judgeProbe(answer, this.#session?.boot_id);
+    if (phase.at === "doubting" && verdict !== "alive") {
+      return this.#gone("instance-lost", now);
+    }
+    if (phase.at === "probing" && answer.kind === "timeout" && !phase.repeated) {
       return this.#probe(phase.url, true);
     }
-    switch (judgeProbe(answer, this.#session.bootId)) {
+    switch (verdict) {
       case "alive":
         this.#cursor = this.#urls.indexOf(phase.url);
         return this.#open(phase.url, now);
       case "gone":
-        return this.#gone("instance-lost", now);
+        return this.#lost("instance-lost", now);
       case "silent":
         return this.#preserveUntil === undefined ? this.#weigh(now) : this.#probeNext(now);
       case "unauthorized":
@@ -396,7 +404,7 @@ export class Reconnect {
     if (this.#phase.at === "weighing" && ageMs !== undefined && ageMs <= FRESH_MS) {
       this.#preserveUntil ??= now + PRESERVE_MS;
       this.#cursor++;
-      this.#phase = { at: "waiting", until: now + this.#jitter(), next: "probe" };
+      this.#phase = { at: "waiting", until: now + this.#delay(), next: "probe" };
     }
   }
 
@@ -429,20 +437,20 @@ export class Reconnect {
   /** UDP is dead while the instance answers: signs in elsewhere. */
   handleMediaLost(now: number): void {
     if (this.#phase.at === "attached" && this.#session && !this.#move) {
-      const avoid = `${this.#session.instanceId}.${this.#session.bootId}`;
-      this.#move = { avoid, kind: "media-lost", tries: 0, until: now + this.#jitter() };
+      const avoid = `${this.#session.instance_id}.${this.#session.boot_id}`;
+      this.#move = { why: { avoid }, kind: "media-lost", tries: 0, until: now + this.#delay() };
     }
   }
 
   /** The instance asks the client to sign in elsewhere. */
   handleMove(ticket: string, now: number): void {
     if (this.#phase.at === "attached" && !this.#move && !this.busy) {
-      this.#move = { ticket, kind: "instance-draining", tries: 0, until: now + this.#jitter() };
+      this.#move = { why: { ticket }, kind: "instance-draining", tries: 0, until: now + this.#delay() };
     }
   }
 
-  #jitter(): number {
-    return retryDelay(0, this.#windowMs, 0, this.#random);
+  #delay(attempt = 0, floorMs = 0): number {
+    return retryDelay(attempt, this.#windowMs, floorMs, this.#random);
   }
 
   #learn(urls: string[]): void {
@@ -470,22 +478,16 @@ export class Reconnect {
     if (status !== 502) {
       this.#key = 0;
     }
-    if (status === 401) {
-      return this.#credentialsRefused(problem);
-    }
     if (status === 429 || status >= 500) {
       return this.#wait("sign-in", failure.retryAfterMs, now, SignInError.unavailable(problem));
     }
-    this.#stopWith(status === 403 ? SignInError.forbidden(problem) : SignInError.rejected(problem, detail));
-  }
-
-  /** A refused proof leaves a fresh token to try; a refused token is final. */
-  #credentialsRefused(problem?: ProblemType): void {
-    if (!this.#proof) {
-      return this.#stopWith(SignInError.unauthorized(problem));
+    if (status === 401 && this.#proof) {
+      // A refused proof leaves a fresh token to try.
+      this.#proof = undefined;
+      return this.#signIn();
     }
-    this.#proof = undefined;
-    this.#signIn();
+    const refusal = { 401: SignInError.unauthorized, 403: SignInError.forbidden }[status] ?? SignInError.rejected;
+    this.#stopWith(refusal(problem, detail));
   }
 
   #open(url: string, now: number): void {
@@ -500,42 +502,41 @@ export class Reconnect {
   #becomeAttached(
     link: number,
     session: Session,
-    told: { heartbeatMs: number; windowMs: number; capsule: string },
+    told: AttachedMessage,
     now: number,
     kind: LossKind | undefined,
   ): void {
     const same = this.#wasAttached;
     const left = same ? undefined : this.#left;
-    this.#session = { ...session, ...told };
-    this.#windowMs = told.windowMs;
+    const { heartbeat_ms, reconnect_window_ms, capsule, snapshot } = told;
+    this.#session = { ...session, heartbeat_ms, reconnect_window_ms, capsule };
+    this.#windowMs = reconnect_window_ms;
     this.#left = this.#session;
     this.#wasAttached = true;
     this.#proof = undefined;
-    this.#phase = { at: "attached", link, until: now + HEARTBEATS * told.heartbeatMs };
+    this.#phase = { at: "attached", link, until: now + HEARTBEATS * heartbeat_ms };
     this.#attachedAt = now;
     this.#resetTries();
     const gapMs = this.#loss ? now - this.#loss.since : 0;
     this.#loss = undefined;
-    this.#commands.push({ tell: "attached", session: this.#session, same, gapMs, left, kind });
+    this.#commands.push({ tell: "attached", session: this.#session, snapshot, same, gapMs, left, kind });
   }
 
   #resetTries(): void {
     this.#failingSince = undefined;
     this.#tried = 0;
     this.#floorMs = 0;
+    this.#doubted = false;
     this.#preserveUntil = undefined;
   }
 
   #lost(kind: LossKind, now: number, floorMs = 0): void {
     this.#dropMove();
     this.#verify = undefined;
-    if (this.#loss) {
-      this.#loss.kind = kind;
-    } else {
-      this.#loss = { kind, since: now };
-      this.#attempt = now - this.#attachedAt < STABLE_MS ? this.#attempt : 0;
-      this.#commands.push({ tell: "signaling-lost", kind });
+    if (kind === "instance-lost" && this.#doubt(now)) {
+      return;
     }
+    this.#noteLoss(kind, now);
     switch (kind) {
       case "instance-lost":
       case "instance-draining":
@@ -551,6 +552,30 @@ export class Reconnect {
       case "media-lost":
         return this.#wait("probe", floorMs, now, SignInError.unreachable());
     }
+  }
+
+  #noteLoss(kind: LossKind, now: number): void {
+    if (this.#loss) {
+      this.#loss.kind = kind;
+    } else {
+      this.#loss = { kind, since: now };
+      this.#attempt = now - this.#attachedAt < STABLE_MS ? this.#attempt : 0;
+      this.#commands.push({ tell: "signaling-lost", kind });
+    }
+  }
+
+  /** Asks another balancer, once for a loss, before calls end on the word of this one. False when there is none to ask. */
+  #doubt(now: number): boolean {
+    const said = this.#phase.at === "probing" ? this.#phase.url : this.#session?.url;
+    const url = this.#urls.find((known) => known !== said);
+    if (!this.busy || this.#doubted || url === undefined) {
+      return false;
+    }
+    this.#doubted = true;
+    this.#noteLoss("signaling-lost", now);
+    const spread = this.#phase.at === "probing";
+    this.#phase = { at: "doubting", ask: this.#sendProbe(url, DOUBT_MS), url, spread };
+    return true;
   }
 
   #weigh(now: number): void {
@@ -569,8 +594,9 @@ export class Reconnect {
     }
     this.#wasAttached = false;
     this.#commands.push({ tell: "session-lost", kind, calls });
-    // Who had to probe has spread its return already.
-    return this.#phase.at === "probing" ? this.#signIn() : this.#wait("sign-in", 0, now, SignInError.unavailable());
+    // Who had to wait before a probe has spread its return already.
+    const spread = this.#phase.at === "probing" || (this.#phase.at === "doubting" && this.#phase.spread);
+    return spread ? this.#signIn() : this.#wait("sign-in", 0, now, SignInError.unavailable());
   }
 
   #leaveSilent(now: number): void {
@@ -583,7 +609,7 @@ export class Reconnect {
     if (now - this.#failingSince >= this.#giveUpAfterMs) {
       return this.#stopWith(error);
     }
-    const delayMs = retryDelay(this.#attempt, this.#windowMs, floorMs, this.#random);
+    const delayMs = this.#delay(this.#attempt, floorMs);
     this.#notBefore = now + floorMs;
     if (this.#attempt++ > 0) {
       this.#commands.push({ tell: "retrying", attempt: this.#attempt, delayMs, reason: error.reason });
@@ -609,18 +635,21 @@ export class Reconnect {
   }
 
   #probe(url: string, repeated: boolean): void {
-    if (this.#session) {
-      const ask = ++this.#counter;
-      this.#phase = { at: "probing", ask, url, repeated };
-      this.#commands.push({ do: "probe", ask, url, session: this.#session });
-    }
+    this.#phase = { at: "probing", ask: this.#sendProbe(url), url, repeated };
   }
 
   #verifyAgain(repeated: boolean, replace: boolean): void {
-    if (this.#session) {
-      this.#verify = { ask: ++this.#counter, repeated, replace };
-      this.#commands.push({ do: "probe", ask: this.#verify.ask, url: this.#session.url, session: this.#session });
+    this.#verify = { ask: this.#sendProbe(), repeated, replace };
+  }
+
+  /** Asks about the session in use, at its own balancer unless said otherwise. Returns the number of the answer. */
+  #sendProbe(url?: string, limitMs?: number): number {
+    const session = this.#session;
+    const ask = ++this.#counter;
+    if (session) {
+      this.#commands.push({ do: "probe", ask, url: url ?? session.url, session, limitMs });
     }
+    return ask;
   }
 
   #instanceAlive(linkAlive: boolean): void {
@@ -630,55 +659,45 @@ export class Reconnect {
 
   #verified(verify: Verify, answer: ProbeAnswer, now: number): void {
     this.#verify = undefined;
-    if (!this.#session) {
-      return;
-    }
     if (answer.kind !== "status" && !verify.repeated) {
       return this.#verifyAgain(true, verify.replace);
     }
-    const verdict = judgeProbe(answer, this.#session.bootId);
+    const verdict = judgeProbe(answer, this.#session?.boot_id);
     if (verdict === "alive" && verify.replace) {
-      this.replaceLink(now);
-    } else if (verdict === "alive") {
-      this.#verify = { ...verify, until: now + LINK_ANSWER_MS };
+      return this.replaceLink(now);
     }
-    if (verdict === "gone" || verdict === "silent") {
+    if (verdict === "alive") {
+      this.#verify = { ...verify, until: now + LINK_ANSWER_MS };
+    } else if (LOST[verdict] || answer.kind !== "status") {
       this.#closeLink();
-      this.#lost(verdict === "gone" ? "instance-lost" : "instance-silent", now);
-    } else if (answer.kind !== "status") {
-      this.#closeLink();
-      this.#lost("network-changed", now);
+      this.#lost(LOST[verdict] ?? "network-changed", now);
     }
   }
 
-  #moveTimedOut(now: number): void {
-    const move = this.#move;
-    if (!move) {
-      return;
-    }
+  #moveTimedOut(move: Move, now: number): void {
     if (move.ask !== undefined) {
       return this.#moveFailed(now);
     }
     move.ask = ++this.#counter;
     move.until = now + MOVE_STEP_MS;
-    const { ask, ticket, avoid } = move;
-    const proof = ticket ? undefined : this.#session;
-    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: ask, proof, ticket, avoid });
+    const { ask, why } = move;
+    const proof = why.ticket ? undefined : this.#session;
+    this.#commands.push({ do: "sign-in", ask, url: this.#url(), key: ask, proof, ...why });
   }
 
   #moveFailed(now: number): void {
     const move = this.#move;
     this.#dropMove();
-    if (move && (move.avoid || move.tries < MOVE_TRIES)) {
-      const { ticket, avoid, kind } = move;
+    if (move && (move.why.avoid || move.tries < MOVE_TRIES)) {
+      const { why, kind } = move;
       const tries = move.tries + 1;
-      this.#move = { ticket, avoid, kind, tries, until: now + retryDelay(tries, this.#windowMs, 0, this.#random) };
+      this.#move = { why, kind, tries, until: now + this.#delay(tries) };
     }
   }
 
-  #moveAttached(move: Move, told: { heartbeatMs: number; windowMs: number; capsule: string }, now: number): void {
+  #moveAttached(move: Move, told: AttachedMessage, now: number): void {
     const { link, session } = move;
-    if ((this.busy && move.ticket) || !session || link === undefined) {
+    if ((this.busy && move.why.ticket) || !session || link === undefined) {
       return this.#dropMove();
     }
     const old = this.#session;

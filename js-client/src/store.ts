@@ -20,13 +20,13 @@ export interface Kept {
   calls: string[];
 }
 
-type StoredKept = Kept & { released?: boolean };
+type StoredKept = Kept & { released?: boolean | undefined };
 
 /** See the file's head. */
 export class Store {
   readonly #storage: Storage | undefined;
   readonly #locks: LockManager | undefined;
-  #kept: Kept;
+  #kept: StoredKept;
   #found: StoredKept | undefined;
   #releaseLock = () => {};
 
@@ -54,8 +54,7 @@ export class Store {
     const found = this.#found;
     this.#found = undefined;
     if (found && (await this.#mayTake(found))) {
-      const { clientId, session, calls } = found;
-      this.#kept = { clientId, calls, session };
+      this.#kept = { ...found, released: undefined };
     } else {
       void this.#lock(this.#kept.clientId, 0);
     }
@@ -69,9 +68,7 @@ export class Store {
 
   /** Forgets the session, keeps the client id. */
   forget(): void {
-    const { clientId } = this.#kept;
-    this.#kept = { clientId, calls: [] };
-    this.#write(this.#kept);
+    this.update({ session: undefined, calls: [] });
   }
 
   /** The page goes: the next one in this tab may take over. */

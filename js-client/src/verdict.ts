@@ -18,7 +18,7 @@ export type Verdict = "alive" | "gone" | "silent" | "unauthorized" | "none";
 const PROOF_OF_DEATH = new Set(["gone", "restarted"]);
 
 /** Judges the answer to `GET /v1/sessions/{id}` for a session on the boot `bootId`. */
-export function judgeProbe(answer: ProbeAnswer, bootId: string): Verdict {
+export function judgeProbe(answer: ProbeAnswer, bootId: string | undefined): Verdict {
   if (answer.kind !== "status") {
     return "none";
   }

@@ -10,7 +10,10 @@ import { BALANCERS, FakeTab } from "./fakes/tab.ts";
 type Happening =
   | { do: "time"; ms: number }
   | { do: "call" | "hang-up" | "sign-in" | "sign-out" | "retry" | "cut" | "offer-move" | "heal"; which: number }
-  | { do: "kill" | "restart" | "freeze" | "thaw" | "drain" | "kill-balancer" | "cut-off" | "supersede"; which: number }
+  | {
+      do: "kill" | "restart" | "freeze" | "thaw" | "drain" | "kill-balancer" | "cut-off" | "refuse" | "supersede";
+      which: number;
+    }
   | { do: "lose"; what: "request" | "answer" | undefined }
   | { do: "media"; flows: boolean };
 
@@ -20,7 +23,7 @@ const chosen = <const T extends string>(...names: T[]) => fc.record({ do: fc.con
 /** Faults that leave an instance and its media alive. */
 const gentle = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("time" as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
-  { weight: 4, arbitrary: chosen("call", "cut", "kill-balancer", "cut-off", "heal", "retry") },
+  { weight: 4, arbitrary: chosen("call", "cut", "kill-balancer", "cut-off", "refuse", "heal", "retry") },
   fc.record({ do: fc.constant("lose" as const), what: fc.constantFrom("request", "answer", undefined) }),
 );
 
@@ -41,6 +44,8 @@ class World {
   readonly started = new Set<string>();
   open = 0;
   media = true;
+  /** A balancer is refused by the instance in use: then the other one has to work, or nobody can tell that it lives. */
+  refused = false;
 
   constructor(seed: number, redial: boolean) {
     this.tab = new FakeTab(this.server, { clock: this.clock, random: seeded(seed), redial });
@@ -125,9 +130,13 @@ class World {
         }
         return;
       case "kill-balancer":
-        return server.killBalancer(base);
+        return this.refused ? undefined : server.killBalancer(base);
       case "cut-off":
-        return server.cutOffBalancer(base, server.sessionOf(server.attached.at(-1))?.instance ?? instance);
+        return this.refused ? undefined : server.cutOffBalancer(base, this.serving ?? instance);
+      case "refuse":
+        this.heal();
+        this.refused = true;
+        return server.cutOffBalancer(base, this.serving ?? instance, "gone");
       case "supersede":
         return server.attached.at(-1)?.end(4409);
       case "heal":
@@ -135,8 +144,13 @@ class World {
     }
   }
 
+  get serving() {
+    return this.server.sessionOf(this.server.attached.at(-1))?.instance;
+  }
+
   heal(): void {
     const { server } = this;
+    this.refused = false;
     server.down.clear();
     server.cutOff.clear();
     server.lose = undefined;

@@ -289,6 +289,34 @@ describe("signalling lost", () => {
     expect(call.ended).toBeUndefined();
   });
 
+  test.each(["4503", "1006"])(
+    "refused at one balancer, told by %s: another balancer reaches the same session",
+    async (code) => {
+      const call = await inCall();
+      const session = tab.sessionId;
+      const { instance } = serving();
+      if (code === "1006") {
+        server.cut();
+      }
+      server.cutOffBalancer(BALANCERS[0] ?? "", instance, "gone");
+      await clock.advance(60);
+      expect(tab.sessionId).toBe(session);
+      expect(tab.client.session?.url).toBe(BALANCERS[1]);
+      expect(call.ended).toBeUndefined();
+      expect(tab.log).toContain("callsresynced");
+      expect(tab.log).not.toContain("instancechange");
+    },
+  );
+
+  test("an idle client does not doubt that its instance is gone", async () => {
+    await signIn();
+    const before = server.received.length;
+    server.kill(serving().instance);
+    await clock.advance(30);
+    const first = server.received.slice(before).find((one) => one.kind === "request");
+    expect(first).toMatchObject({ method: "POST" });
+  });
+
   test("silent for every balancer: after 5 s elsewhere, the call stays until its media dies", async () => {
     const call = await inCall();
     const { instance } = serving();

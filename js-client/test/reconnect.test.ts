@@ -3,17 +3,27 @@ import { describe, expect, test } from "vitest";
 import { type Command, Reconnect, type Session } from "../src/reconnect.ts";
 
 const session: Session = {
-  id: "ses-1",
-  token: "tok-1",
+  session_id: "ses-1",
+  session_token: "tok-1",
   user: "alice",
-  instanceId: "gw-a",
-  bootId: "boot-a",
+  instance_id: "gw-a",
+  boot_id: "boot-a",
   url: "http://b1",
   capsule: "capsule-1",
-  heartbeatMs: 5000,
-  windowMs: 20,
+  heartbeat_ms: 5000,
+  grace_ms: 60_000,
+  reconnect_window_ms: 20,
+  ice_servers: [],
+  services: [],
+  recovering: false,
+  alternates: [],
 };
-const told = { heartbeatMs: 5000, windowMs: 20, capsule: "capsule-2" };
+const told = {
+  heartbeat_ms: 5000,
+  reconnect_window_ms: 20,
+  capsule: "capsule-2",
+  snapshot: { epoch: "e", seq: 0, calls: [], ended: [], services: [] },
+};
 
 /** Drives a machine by hand, with a clock of its own and a random number that is always one half. */
 class Bench {
@@ -58,7 +68,7 @@ class Bench {
 function attached(): Bench {
   const bench = new Bench();
   bench.machine.start(0);
-  bench.machine.handleSignedIn(bench.last("sign-in").ask, session, [], 0);
+  bench.machine.handleSignedIn(bench.last("sign-in").ask, session, 0);
   bench.machine.handleAttached(bench.last("open").link, told, 0);
   bench.take();
   return bench;
@@ -79,7 +89,7 @@ describe("the socket closes", () => {
     const bench = lost(code, reason);
     expect(bench.last("session-lost")).toMatchObject({ kind, calls: "end" });
     bench.pass(10);
-    expect(bench.last("sign-in")).toMatchObject({ proof: { capsule: "capsule-2", token: "tok-1" } });
+    expect(bench.last("sign-in")).toMatchObject({ proof: { capsule: "capsule-2", session_token: "tok-1" } });
   });
 
   test.each([1001, 1005, 1006, 1011, 4408, 4999])("%i: signalling lost, the session is looked for", (code) => {
@@ -117,7 +127,7 @@ describe("the probe answers", () => {
   test("200 and the same boot: the same session is opened at that balancer", () => {
     const bench = probing();
     bench.probed(200, { bootId: "boot-a" });
-    expect(bench.last("open").session).toMatchObject({ id: "ses-1", url: "http://b1" });
+    expect(bench.last("open").session).toMatchObject({ session_id: "ses-1", url: "http://b1" });
   });
 
   test.each([
@@ -207,7 +217,7 @@ describe("4503 silent", () => {
     expect(bench.seen.some((command) => "tell" in command && command.tell === "session-lost")).toBe(false);
     bench.pass(200);
     expect(bench.last("session-lost")).toMatchObject({ kind: "instance-silent", calls: "keep" });
-    expect(bench.last("sign-in").proof).toMatchObject({ capsule: "capsule-2", token: "tok-1" });
+    expect(bench.last("sign-in").proof).toMatchObject({ capsule: "capsule-2", session_token: "tok-1" });
   });
 
   test("media lives, then dies while the others are tried: as gone", () => {
@@ -231,11 +241,81 @@ describe("4503 silent", () => {
     bench.machine.handleMedia(20, bench.now);
     bench.pass(10);
     bench.probed(200, { bootId: "boot-a" });
-    expect(bench.last("open").session).toMatchObject({ id: "ses-1", url: "http://b2" });
+    expect(bench.last("open").session).toMatchObject({ session_id: "ses-1", url: "http://b2" });
     bench.machine.handleAttached(bench.last("open").link, told, bench.now);
     expect(bench.last("attached")).toMatchObject({ same: true });
     bench.pass(6_000);
     expect(bench.machine.attached).toBe(true);
+  });
+});
+
+describe("gone by the word of one balancer, while calls are up", () => {
+  const doubting = () => {
+    const bench = attached();
+    bench.machine.busy = true;
+    bench.machine.handleClosed(bench.machine.link ?? -1, 4503, "gone", bench.now);
+    return bench;
+  };
+
+  test("another balancer is asked at once, for a short time", () => {
+    const bench = doubting();
+    expect(bench.take()).toMatchObject([
+      { tell: "signaling-lost", kind: "signaling-lost" },
+      { do: "probe", url: "http://b2", limitMs: 150 },
+    ]);
+  });
+
+  test("it reaches the same boot: the same session there", () => {
+    const bench = doubting();
+    bench.probed(200, { bootId: "boot-a" });
+    expect(bench.last("open").session).toMatchObject({ session_id: "ses-1", url: "http://b2" });
+    bench.machine.handleAttached(bench.last("open").link, told, bench.now);
+    expect(bench.last("attached")).toMatchObject({ same: true });
+    expect(bench.seen.some((command) => "tell" in command && command.tell === "session-lost")).toBe(false);
+  });
+
+  test.each([
+    { kind: "timeout" } as const,
+    { kind: "network" } as const,
+    { kind: "status", status: 404, pin: "moved; reason=gone" } as const,
+    { kind: "status", status: 404, pin: "moved; reason=silent" } as const,
+    { kind: "status", status: 200, bootId: "boot-b" } as const,
+    { kind: "status", status: 503 } as const,
+  ])("%o: gone, and the return is spread as ever", (answer) => {
+    const bench = doubting();
+    bench.machine.handleProbe(bench.last("probe").ask, answer, bench.now);
+    expect(bench.last("session-lost")).toMatchObject({ kind: "instance-lost", calls: "end" });
+    bench.take();
+    bench.pass(9);
+    expect(bench.names()).toEqual([]);
+    bench.pass(1);
+    expect(bench.names()).toEqual(["sign-in"]);
+  });
+
+  test("a probe said it: the other balancer is asked, and without it nobody waits again", () => {
+    const bench = attached();
+    bench.machine.busy = true;
+    bench.machine.handleClosed(bench.machine.link ?? -1, 1006, "", bench.now);
+    bench.pass(10);
+    bench.probed(404, { pin: "moved; reason=gone" });
+    expect(bench.last("probe")).toMatchObject({ url: "http://b2", limitMs: 150 });
+    bench.take();
+    bench.probed(404, { pin: "moved; reason=gone" });
+    expect(bench.names()).toEqual(["session-lost", "sign-in"]);
+  });
+
+  test("asked once for a loss, so that two balancers of two minds end nowhere", () => {
+    const bench = doubting();
+    bench.probed(200, { bootId: "boot-a" });
+    bench.machine.handleClosed(bench.last("open").link, 4503, "gone", bench.now);
+    expect(bench.last("session-lost").kind).toBe("instance-lost");
+  });
+
+  test("an instance that says itself that it goes is believed", () => {
+    const bench = attached();
+    bench.machine.busy = true;
+    bench.machine.handleClosed(bench.machine.link ?? -1, 1012, "", bench.now);
+    expect(bench.names()).toEqual(["signaling-lost", "session-lost"]);
   });
 });
 
@@ -290,7 +370,7 @@ describe("packets stop while the socket says nothing", () => {
     }
     expect(bench.last("signaling-lost").kind).toBe("network-changed");
     bench.pass(10);
-    expect(bench.machine.session?.id).toBe("ses-1");
+    expect(bench.machine.session?.session_id).toBe("ses-1");
   });
 });
 
@@ -350,13 +430,13 @@ describe("sign-in refused", () => {
     bench.machine.start(0);
     const { ask } = bench.last("sign-in");
     bench.machine.handleSignInFailed(ask, { kind: "timeout" }, 0);
-    bench.machine.handleSignedIn(ask, session, [], 10);
-    expect(bench.last("sign-off").session.id).toBe("ses-1");
+    bench.machine.handleSignedIn(ask, session, 10);
+    expect(bench.last("sign-off").session.session_id).toBe("ses-1");
   });
 });
 
 describe("a move", () => {
-  const other = { ...session, id: "ses-2", instanceId: "gw-b", bootId: "boot-b" };
+  const other = { ...session, session_id: "ses-2", instance_id: "gw-b", boot_id: "boot-b" };
   const moving = () => {
     const bench = attached();
     bench.machine.handleMove("ticket", bench.now);
@@ -367,24 +447,24 @@ describe("a move", () => {
   test("makes before it breaks", () => {
     const bench = moving();
     expect(bench.last("sign-in")).toMatchObject({ ticket: "ticket", proof: undefined });
-    bench.machine.handleSignedIn(bench.last("sign-in").ask, other, [], bench.now);
+    bench.machine.handleSignedIn(bench.last("sign-in").ask, other, bench.now);
     expect(bench.names()).toEqual(["open"]);
     bench.machine.handleAttached(bench.last("open").link, told, bench.now);
     expect(bench.names()).toEqual(["close", "attached", "sign-off"]);
-    expect(bench.machine.session?.id).toBe("ses-2");
+    expect(bench.machine.session?.session_id).toBe("ses-2");
   });
 
   test("is called off when a call began meanwhile", () => {
     const bench = moving();
-    bench.machine.handleSignedIn(bench.last("sign-in").ask, other, [], bench.now);
+    bench.machine.handleSignedIn(bench.last("sign-in").ask, other, bench.now);
     const { link } = bench.last("open");
     bench.machine.busy = true;
     bench.machine.handleAttached(link, told, bench.now);
     expect(bench.take()).toMatchObject([
       { do: "close", link },
-      { do: "sign-off", session: { id: "ses-2" } },
+      { do: "sign-off", session: { session_id: "ses-2" } },
     ]);
-    expect(bench.machine.session?.id).toBe("ses-1");
+    expect(bench.machine.session?.session_id).toBe("ses-1");
   });
 
   test("is tried a bounded number of times, and the old session stays", () => {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { FakeClock, seeded } from "./fakes/clock.ts";
 import { FakeServer } from "./fakes/fakeServer.ts";
 import { FakeStorage } from "./fakes/storage.ts";
-import { FakeTab } from "./fakes/tab.ts";
+import { BALANCERS, FakeTab } from "./fakes/tab.ts";
 
 /** A page that was in a call and is gone. The storage says that it went, as pagehide does. */
 async function reloadedInCall(server: FakeServer, clock: FakeClock) {
@@ -30,6 +30,19 @@ test("the session is taken up again, each of its calls ended once as page-reload
   expect(page.ends).toEqual([{ callId, reason: "page-reloaded" }]);
   expect(server.acted.at(-1)).toEqual({ method: "hang_up", call_id: callId });
   expect(page.log).toContain("signedin");
+});
+
+test("other balancers that the service told of are known after a reload", async () => {
+  const clock = new FakeClock();
+  const server = new FakeServer();
+  server.alternates = BALANCERS;
+  const { storage, session } = await reloadedInCall(server, clock);
+  server.down.add(BALANCERS[0] ?? "");
+  const page = new FakeTab(server, { clock, storage, random: seeded(8), urls: BALANCERS.slice(0, 1) });
+  void page.client.signIn();
+  await clock.advance(50);
+  expect(page.sessionId).toBe(session);
+  expect(page.client.session?.url).toBe(BALANCERS[1]);
 });
 
 test("an instance that died meanwhile: signed in elsewhere with the capsule, the calls told all the same", async () => {

@@ -4,15 +4,20 @@ import { Store } from "../src/store.ts";
 import { FakeLocks, FakeStorage } from "./fakes/storage.ts";
 
 const session = {
-  id: "ses-1",
-  token: "tok-1",
+  session_id: "ses-1",
+  session_token: "tok-1",
   user: "alice",
-  instanceId: "gw-a",
-  bootId: "boot-a",
+  instance_id: "gw-a",
+  boot_id: "boot-a",
   url: "http://balancer-1.test",
   capsule: "capsule-1",
-  heartbeatMs: 5000,
-  windowMs: 20,
+  heartbeat_ms: 5000,
+  grace_ms: 60_000,
+  reconnect_window_ms: 20,
+  ice_servers: [],
+  services: [],
+  recovering: false,
+  alternates: [],
 };
 
 async function page(storage: FakeStorage, fresh: string, locks?: FakeLocks): Promise<Store> {

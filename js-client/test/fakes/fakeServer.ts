@@ -35,6 +35,9 @@ export class FakeInstance {
   }
 }
 
+/** `gone`: connections are refused or reset; `silent`: nothing comes. */
+export type CutOff = "gone" | "silent";
+
 /** How a request or a client message arrived. */
 export type Log = { method: string; instance: string | undefined; body?: unknown };
 
@@ -46,8 +49,8 @@ export class FakeServer {
   lose: "request" | "answer" | undefined;
   /** Balancers (by base URL) that are down. */
   readonly down = new Set<string>();
-  /** Pairs of balancer and instance that can't reach each other. */
-  readonly cutOff = new Set<string>();
+  /** Pairs of balancer and instance that can't reach each other, and what the balancer takes it for. */
+  readonly cutOff = new Map<string, CutOff>();
   alternates: string[] = [];
   windowMs = 20;
   #ids = 0;
@@ -111,12 +114,12 @@ export class FakeServer {
   }
 
   /** A balancer stops reaching an instance; media goes past it. */
-  cutOffBalancer(base: string, instance: FakeInstance): void {
-    this.cutOff.add(pair(base, instance));
+  cutOffBalancer(base: string, instance: FakeInstance, as: CutOff = "silent"): void {
+    this.cutOff.set(pair(base, instance), as);
     for (const { socket } of instance.sessions.values()) {
       if (socket?.base === base) {
         this.#detach(socket);
-        socket.end(4503, "silent");
+        socket.end(4503, as);
       }
     }
   }
@@ -200,8 +203,8 @@ export class FakeServer {
       return this.#probe(request, owner, id);
     }
     const other = this.instances.find((instance) => instance.state === "up");
-    const silent = owner && owner.state !== "gone";
-    const headers = { "holdfast-pin": `moved; reason=${silent ? "silent" : "gone"}` };
+    const gone = !owner || owner.state === "gone" || this.cutOff.get(pair(request.base, owner)) === "gone";
+    const headers = { "holdfast-pin": `moved; reason=${gone ? "gone" : "silent"}` };
     return other
       ? request.answer(404, { type: "session-unknown" }, { ...headers, "holdfast-boot": other.boot })
       : request.answer(503, { type: "no-instance" }, { "retry-after": "1" });
