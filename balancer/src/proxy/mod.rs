@@ -3,7 +3,7 @@
 //! One thread per core, each with its own listener on the same port, its own connections to the instances and nothing shared
 //! but the published view, so that threads never wait for each other.
 //!
-//! Read in the order in which a request meets them: [`listener`] and [`client_io`], whose bytes [`head`] watches; [`serve`],
+//! Read in the order in which a request meets them: [`listener`] and [`client_io`], whose bytes [`head`] and [`patience`] watch; [`serve`],
 //! with the checks of [`request`]; [`forward`] with [`cookies`], [`watch`], [`upstream`] and [`wire`]; [`body`]; and for a WebSocket
 //! [`tunnel`], which follows [`frame`]s.
 
@@ -15,6 +15,7 @@ mod forward;
 mod frame;
 mod head;
 mod listener;
+mod patience;
 mod quota;
 mod request;
 mod serve;

@@ -6,6 +6,7 @@ use super::{
     client_io::ClientState,
     cookies::Received,
     forward::{Checked, Forward},
+    patience::Patience,
     request::{self, Wish},
     tls::Tls,
     upstream::Upstream,
@@ -54,6 +55,7 @@ pub(crate) struct Worker {
     pub(crate) budget: RefCell<Budget>,
     tally: Arc<Tally>,
     room: Rc<Room>,
+    pub(crate) patience: RefCell<Patience>,
     random: RefCell<SmallRng>,
     /// By the serial number of the run.
     upstreams: RefCell<HashMap<u64, Rc<Upstream>>>,
@@ -67,6 +69,7 @@ impl Worker {
             rules,
             tally,
             room: Rc::default(),
+            patience: RefCell::default(),
             budget: RefCell::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
             upstreams: RefCell::default(),
@@ -93,8 +96,9 @@ impl Worker {
         Rc::clone(upstreams.entry(instance.serial).or_insert_with(made))
     }
 
-    /// Forgets runs that are lost and connections that are old.
+    /// Forgets runs that are lost, connections that are old, and clients that are too slow.
     pub(crate) fn sweep(&self) {
+        self.patience.borrow_mut().look();
         let mut upstreams = self.upstreams.borrow_mut();
         upstreams.retain(|_, upstream| !upstream.is_down());
         upstreams.values().for_each(|upstream| upstream.sweep());

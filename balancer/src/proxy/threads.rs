@@ -13,8 +13,11 @@ use tokio::{
     sync::watch,
 };
 
-/// How often a thread forgets lost runs and old connections.
+/// How often a thread forgets lost runs and old connections, and looks at its clients.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// Tasks that run between two questions to the kernel; a request is about two.
+const EVENT_INTERVAL: u32 = 128;
 
 /// The running data path; dropping it ends it and every connection on it.
 pub struct Proxy {
@@ -63,7 +66,10 @@ fn run(
     quota: Arc<Quota>,
     mut stopped: watch::Receiver<()>,
 ) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
