@@ -45,7 +45,8 @@ export class CallMachine {
   /** When the last packet came; undefined before the first. */
   #lastPacketAt: number | undefined;
   #suspectAt = 0;
-  #told = false;
+  /** When the stall began that the application was told of. */
+  #toldSince: number | undefined;
   /** When the peer connection has to bring packets at the latest. */
   #deadline: number | undefined;
   #restarting = false;
@@ -68,7 +69,7 @@ export class CallMachine {
 
   /** The SDP answer is set. */
   handleAnswer(now: number): void {
-    if (this.state !== "ended" && this.media === "connecting") {
+    if (this.media === "connecting") {
       this.#deadline = now + START_MS;
     }
   }
@@ -91,19 +92,13 @@ export class CallMachine {
     if (ageMs !== undefined && ageMs <= ALIVE_MS) {
       return this.#flowing(now);
     }
-    if (this.media === "flowing") {
-      this.#setMedia("stalled");
-      this.#suspectAt = now;
-    }
-    this.#stalled(now);
+    this.#missing(now);
   }
 
   /** ICE says `disconnected`: the same as packets missing. */
   handleIceDisconnected(now: number): void {
-    if (this.state !== "ended" && this.media === "flowing") {
-      this.#setMedia("stalled");
-      this.#suspectAt = now;
-      this.#stalled(now);
+    if (this.media === "flowing") {
+      this.#missing(now);
     }
   }
 
@@ -164,38 +159,37 @@ export class CallMachine {
     this.#deadline = undefined;
     this.#restarting = false;
     this.#unchanged = false;
-    if (this.media === "flowing") {
-      return;
+    if (this.media !== "flowing") {
+      this.#setMedia("flowing");
     }
-    this.#setMedia("flowing");
-    if (this.#told) {
-      this.#told = false;
-      this.#commands.push({ tell: "resumed", gapMs: Math.round(now - this.#stalledSince) });
+    if (this.#toldSince !== undefined) {
+      this.#commands.push({ tell: "resumed", gapMs: Math.round(now - this.#toldSince) });
+      this.#toldSince = undefined;
     }
   }
 
-  #stalledSince = 0;
-
-  #stalled(now: number): void {
-    const last = this.#lastPacketAt;
-    if (this.#unchanged && this.#deadline !== undefined && now >= this.#deadline) {
+  #missing(now: number): void {
+    if (this.media === "flowing") {
+      this.#setMedia("stalled");
+      this.#suspectAt = now;
+    }
+    let over = this.#deadline !== undefined && now >= this.#deadline;
+    if (over && this.#unchanged) {
+      over = false;
       this.#deadline = undefined;
       this.#restarting = false;
       this.#suspectAt = now;
     }
-    if (this.stalled && last !== undefined) {
-      if (!this.#told && now - last >= TELL_STALLED_MS) {
-        this.#told = true;
-        this.#stalledSince = last;
-        this.#commands.push({ tell: "stalled", sinceMs: Math.round(now - last) });
-      }
-      if (!this.#restarting && now >= this.#suspectAt) {
-        this.#suspectAt = now + SUSPECT_AGAIN_MS;
-        this.#commands.push({ do: "suspect" });
-      }
+    const ageMs = this.stalled ? (this.packetAge(now) ?? 0) : 0;
+    if (this.#toldSince === undefined && ageMs >= TELL_STALLED_MS) {
+      this.#toldSince = now - ageMs;
+      this.#commands.push({ tell: "stalled", sinceMs: Math.round(ageMs) });
     }
-    const abandoned = this.stalled && last !== undefined && now - last >= ABANDON_MS;
-    if (abandoned || (this.#deadline !== undefined && now >= this.#deadline)) {
+    if (this.stalled && !this.#restarting && now >= this.#suspectAt) {
+      this.#suspectAt = now + SUSPECT_AGAIN_MS;
+      this.#commands.push({ do: "suspect" });
+    }
+    if (over || ageMs >= ABANDON_MS) {
       this.#deadline = undefined;
       this.#commands.push({ do: "media-lost" });
     }

@@ -25,7 +25,7 @@ import { edgeEvent, type ServiceEdge, Services } from "./service.ts";
 /** @internal What a call needs of its client. */
 export interface CallHost {
   readonly clock: Clock;
-  readonly attached: boolean;
+  attached(): boolean;
   /** Resolves when requests can be sent. */
   ready(): Promise<void>;
   connect(): RTCPeerConnection;
@@ -35,12 +35,12 @@ export interface CallHost {
   restartIce(call: Call, sdp: string): Promise<Settled>;
   hangUp(call: Call): void;
   /** Packets are missing. */
-  suspect(): void;
+  handleSuspect(): void;
   /** UDP is dead while the instance answers. */
-  mediaLost(call: Call): void;
+  handleMediaLost(call: Call): void;
   /** Packets were looked at. */
-  sampled(): void;
-  ended(ended: CallEnded): void;
+  handleSampled(): void;
+  handleEnded(ended: CallEnded): void;
 }
 
 /** Longest and shortest pause between two looks at the packets. */
@@ -109,7 +109,7 @@ export class Call extends Emitter<CallEvents> {
 
   /** Signalling is down while the call goes on: hang-up works, the rest waits. */
   get preserved(): boolean {
-    return this.state !== "ended" && (this.orphaned || (this.sessionId !== undefined && !this.#host.attached));
+    return this.state !== "ended" && (this.orphaned || (this.sessionId !== undefined && !this.#host.attached()));
   }
 
   /** For statistics; the library owns it. Undefined until the devices are there. */
@@ -213,7 +213,7 @@ export class Call extends Emitter<CallEvents> {
     this.machine.handleSample(age, this.#host.clock.now());
     this.#drive();
     this.#lookAgain(age);
-    this.#host.sampled();
+    this.#host.handleSampled();
   }
 
   /** @internal A device was chosen: sends it from now on. */
@@ -244,9 +244,9 @@ export class Call extends Emitter<CallEvents> {
     const tracks = this.#tracks.map(({ track }) => track);
     const withVideo = video || tracks.some((track) => track.kind === "video");
     this.#leg = new Leg(this.#host.connect(), tracks, withVideo, {
-      track: (track) => this.#handleTrack(track),
-      iceDisconnected: () => this.#handleIceDisconnected(),
-      peerClosed: () => this.#handlePeerClosed(),
+      handleTrack: (track) => this.#handleTrack(track),
+      handleIceDisconnected: () => this.#handleIceDisconnected(),
+      handlePeerClosed: () => this.#handlePeerClosed(),
     });
     return this.#leg.offer();
   }
@@ -348,11 +348,11 @@ export class Call extends Emitter<CallEvents> {
     if (what === "restart-ice") {
       void this.#restartIce();
     } else if (what === "media-lost") {
-      this.#host.mediaLost(this);
+      this.#host.handleMediaLost(this);
     } else if (this.orphaned) {
       this.machine.handleRestarted(true, this.#host.clock.now());
     } else {
-      this.#host.suspect();
+      this.#host.handleSuspect();
     }
   }
 
@@ -372,7 +372,7 @@ export class Call extends Emitter<CallEvents> {
       case "ended":
         if (this.#ended) {
           this.emit("ended", this.#ended);
-          this.#host.ended(this.#ended);
+          this.#host.handleEnded(this.#ended);
         }
     }
   }

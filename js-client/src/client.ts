@@ -131,7 +131,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   /** Resolves when attached; rejects with a {@link SignInError}. After a reload the session of the page before is taken up. */
   async signIn(): Promise<SessionInfo> {
-    this.#claimed ??= this.#claim();
+    this.#claimed ??= this.#store.claim().then(() => {
+      this.#reloaded = this.#store.kept.calls;
+    });
     await this.#claimed;
     if (this.session) {
       return this.session;
@@ -198,22 +200,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #newId(): string {
-    const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789";
-    return Array.from({ length: 20 }, () => alphabet[Math.floor(this.#random() * alphabet.length)]).join("");
-  }
-
-  async #claim(): Promise<void> {
-    await this.#store.claim();
-    this.#reloaded = this.#store.kept.calls;
+    return Array.from({ length: 20 }, () => Math.floor(this.#random() * 36).toString(36)).join("");
   }
 
   #makeHost(): CallHost {
-    const client = this;
     return {
       clock: this.#clock,
-      get attached() {
-        return client.#machine.attached;
-      },
+      attached: () => this.#machine.attached,
       ready: () => this.#ready(),
       connect: () => {
         const Connection = this.#options.RTCPeerConnection ?? RTCPeerConnection;
@@ -236,13 +229,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
           void this.#request({ method: "hang_up", call_id: call.id });
         }
       },
-      suspect: () => {
-        this.#machine.suspectMedia();
+      handleSuspect: () => {
+        this.#machine.handleSuspicion();
         this.#drive();
       },
-      mediaLost: (call) => this.#handleMediaLost(call),
-      sampled: () => this.#reportMedia(),
-      ended: (ended) => this.#handleCallEnded(ended),
+      handleMediaLost: (call) => this.#handleMediaLost(call),
+      handleSampled: () => this.#reportMedia(),
+      handleEnded: (ended) => this.#handleCallEnded(ended),
     };
   }
 
@@ -367,7 +360,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       move_ticket: ticket,
     };
     const result = await this.#http.signIn(command.url, body, {
-      idempotencyKey: `${this.#pageId}-${command.key}`,
+      key: `${this.#pageId}-${command.key}`,
       jwt,
       avoid: command.avoid,
     });
@@ -388,20 +381,20 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #open(id: number, session: Session): void {
     const url = `${session.url}/v1/sessions/${session.session_id}/socket`;
-    const closed = (code: number, reason: string) => {
+    const handleClosed = (code: number, reason: string) => {
       this.#links.delete(id);
       this.#machine.handleClosed(id, code, reason, this.#clock.now());
       this.#drive();
     };
     try {
       const link = new Link(this.#options.WebSocket ?? WebSocket, url, {
-        opened: () => this.#attach(link, session),
-        message: (message) => this.#handleMessage(id, message),
-        closed,
+        handleOpened: () => this.#attach(link, session),
+        handleMessage: (message) => this.#handleMessage(id, message),
+        handleClosed,
       });
       this.#links.set(id, link);
     } catch {
-      closed(NEVER_OPENED, "");
+      handleClosed(NEVER_OPENED, "");
     }
   }
 
@@ -510,14 +503,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "attached":
         return this.#handleAttached(tell);
       case "instance-alive":
-        if (tell.linkAlive) {
-          this.#askForPaths(true);
-        } else if (this.#ownCalls().some((call) => call.machine.stalled)) {
-          this.#machine.replaceLink(this.#clock.now());
-        }
-        return;
+        return this.#askForPaths(true);
       case "retrying":
-        return this.emit("retrying", { attempt: tell.attempt, delayMs: tell.delayMs, reason: tell.reason });
+        return this.emit("retrying", tell.retrying);
       case "stopped":
         return this.#handleStopped(tell.error);
     }
@@ -659,7 +647,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #reportMedia(): void {
     if (this.#machine.weighing) {
       const now = this.#clock.now();
-      const ages = this.#startedCalls().map((call) => call.machine.packetAge(now) ?? Number.POSITIVE_INFINITY);
+      const ages = this.#startedCalls().flatMap((call) => call.machine.packetAge(now) ?? []);
       this.#machine.handleMedia(ages.length > 0 ? Math.min(...ages) : undefined, now);
       this.#drive();
     }

@@ -26,7 +26,8 @@ export type SignInBody = { [Key in keyof SignIn]: SignIn[Key] | undefined };
 /** Headers of one sign-in. */
 export interface SignInHeaders {
   jwt: string | undefined;
-  idempotencyKey: string;
+  /** Makes a repeated sign-in the same one. */
+  key: string;
   avoid: string | undefined;
 }
 
@@ -46,8 +47,8 @@ export class Http {
         method: "POST",
         headers: {
           "content-type": "application/json",
-          "idempotency-key": headers.idempotencyKey,
-          ...(headers.jwt && { authorization: `Bearer ${headers.jwt}` }),
+          "idempotency-key": headers.key,
+          ...(headers.jwt && bearer(headers.jwt)),
           ...(headers.avoid && { "holdfast-avoid": headers.avoid }),
         },
         body: JSON.stringify(body),
@@ -64,7 +65,7 @@ export class Http {
   async probe(url: string, session: Session, limitMs = PROBE_MS): Promise<ProbeAnswer> {
     try {
       const { response, body } = await this.#ask(`${url}/v1/sessions/${session.session_id}`, limitMs, {
-        headers: bearer(session),
+        headers: bearer(session.session_token),
       });
       const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot") ?? undefined;
       const pin = response.headers.get("holdfast-pin") ?? undefined;
@@ -76,7 +77,7 @@ export class Http {
 
   /** Survives the page (`keepalive`). */
   async signOff(session: Session): Promise<void> {
-    const init = { method: "DELETE", keepalive: true, headers: bearer(session) };
+    const init = { method: "DELETE", keepalive: true, headers: bearer(session.session_token) };
     await this.#ask(`${session.url}/v1/sessions/${session.session_id}`, SIGN_OFF_MS, init).catch(() => {});
   }
 
@@ -95,8 +96,8 @@ export class Http {
   }
 }
 
-function bearer(session: Session): Record<string, string> {
-  return { authorization: `Bearer ${session.session_token}` };
+function bearer(token: string): { authorization: string } {
+  return { authorization: `Bearer ${token}` };
 }
 
 function noAnswer(error: unknown): "network" | "timeout" {

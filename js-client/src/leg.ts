@@ -6,10 +6,10 @@ import { packetAge } from "./liveness.ts";
 
 /** What a leg tells its owner. */
 export interface LegHandlers {
-  track(track: MediaStreamTrack): void;
-  iceDisconnected(): void;
+  handleTrack(track: MediaStreamTrack): void;
+  handleIceDisconnected(): void;
   /** The instance closed DTLS. */
-  peerClosed(): void;
+  handlePeerClosed(): void;
 }
 
 /** See the file's head. */
@@ -20,15 +20,15 @@ export class Leg {
 
   constructor(connection: RTCPeerConnection, tracks: MediaStreamTrack[], video: boolean, handlers: LegHandlers) {
     this.connection = connection;
-    connection.ontrack = ({ track }) => handlers.track(track);
+    connection.ontrack = ({ track }) => handlers.handleTrack(track);
     connection.oniceconnectionstatechange = () => {
       if (["disconnected", "failed"].includes(connection.iceConnectionState)) {
-        handlers.iceDisconnected();
+        handlers.handleIceDisconnected();
       }
     };
     connection.onconnectionstatechange = () => {
       if (connection.connectionState === "closed" && !this.#closed) {
-        handlers.peerClosed();
+        handlers.handlePeerClosed();
       }
     };
     const stream = tracks.length > 0 ? [new MediaStream(tracks)] : [];

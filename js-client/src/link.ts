@@ -6,9 +6,9 @@ import type { ClientMessage, ServerMessage } from "./protocol.gen.ts";
 
 /** What a link tells its owner. */
 export interface LinkHandlers {
-  opened(): void;
-  message(message: ServerMessage): void;
-  closed(code: number, reason: string): void;
+  handleOpened(): void;
+  handleMessage(message: ServerMessage): void;
+  handleClosed(code: number, reason: string): void;
 }
 
 /** See the file's head. */
@@ -18,28 +18,26 @@ export class Link {
 
   constructor(Socket: typeof WebSocket, url: string, handlers: LinkHandlers) {
     this.#socket = new Socket(url.replace(/^http/, "ws"));
-    this.#socket.onopen = () => this.#closed || handlers.opened();
+    this.#socket.onopen = () => this.#closed || handlers.handleOpened();
     this.#socket.onmessage = ({ data }) => {
       const message = parseObject<ServerMessage>(String(data));
       if (!this.#closed && message?.kind) {
-        handlers.message(message as ServerMessage);
+        handlers.handleMessage(message as ServerMessage);
       }
     };
     this.#socket.onclose = ({ code, reason }) => {
       if (!this.#closed) {
         this.#closed = true;
-        handlers.closed(code, reason);
+        handlers.handleClosed(code, reason);
       }
     };
   }
 
-  /** False when the socket is not open: the frame is lost. */
-  send(message: ClientMessage): boolean {
-    if (this.#closed || this.#socket.readyState !== 1) {
-      return false;
+  /** When the socket is not open the frame is lost. */
+  send(message: ClientMessage): void {
+    if (!this.#closed && this.#socket.readyState === 1) {
+      this.#socket.send(JSON.stringify(message));
     }
-    this.#socket.send(JSON.stringify(message));
-    return true;
   }
 
   close(): void {

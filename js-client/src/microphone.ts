@@ -89,11 +89,8 @@ export class Microphone {
     try {
       const wanted = deviceId ? { deviceId: { exact: deviceId } } : true;
       const stream = await this.#devices.getUserMedia({ [kind]: wanted });
-      const track = stream.getTracks()[0];
-      if (!track) {
-        throw new DOMException("no track", "NotFoundError");
-      }
-      return track;
+      // It resolves with a track of every kind that was asked for, or not at all.
+      return stream.getTracks()[0] as MediaStreamTrack;
     } catch (error) {
       throw MediaError.from(error);
     }

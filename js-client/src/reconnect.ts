@@ -73,9 +73,9 @@ export type Command =
       left: Session | undefined;
       kind: LossKind | undefined;
     }
-  /** `linkAlive`: the socket answered too, so that the network is the same as well. */
-  | { tell: "instance-alive"; linkAlive: boolean }
-  | { tell: "retrying"; attempt: number; delayMs: number; reason: string }
+  /** By the word of the socket in use, so that the network is the same as well. */
+  | { tell: "instance-alive" }
+  | { tell: "retrying"; retrying: { attempt: number; delayMs: number; reason: string } }
   | { tell: "stopped"; error: SignInError };
 
 type Phase =
@@ -92,7 +92,6 @@ type Phase =
 /** A sign-in elsewhere beside an attached session: make before break. */
 interface Move {
   why: MoveReason;
-  kind: LossKind;
   tries: number;
   ask?: number;
   link?: number;
@@ -105,9 +104,7 @@ interface Move {
 interface Verify {
   ask: number;
   repeated: boolean;
-  /** The socket is replaced, whatever it answers. */
-  replace: boolean;
-  /** The probe said that the instance is alive; the socket has this long to answer as well. */
+  /** The probe said that the instance is alive; the socket has this long to answer as well, then it is replaced. */
   until?: number;
 }
 
@@ -256,17 +253,18 @@ export class Reconnect {
     if (this.#phase.at === "waiting") {
       this.#phase.until = Math.max(now, this.#notBefore);
       this.handleTimeout(now);
-    } else if (this.#phase.at === "attached" && !this.#verify) {
-      this.#verifyAgain(false, true);
+    } else {
+      this.handleSuspicion();
     }
   }
 
   handleTimeout(now: number): void {
     if (this.#preserveUntil !== undefined && now >= this.#preserveUntil) {
-      return this.#leaveSilent(now);
+      this.#closeLink();
+      return this.#gone("instance-silent", now, "keep");
     }
     if (this.#verify?.until !== undefined && now >= this.#verify.until) {
-      this.#instanceAlive(false);
+      this.#replaceLink(now);
     }
     if (this.#move && now >= this.#move.until) {
       this.#moveTimedOut(this.#move, now);
@@ -320,8 +318,7 @@ export class Reconnect {
     if (failure.kind === "status") {
       return this.#signInRefused(failure, now);
     }
-    this.#tried++;
-    if (this.#tried % this.#urls.length !== 0) {
+    if (++this.#tried % this.#urls.length !== 0) {
       return this.#signIn();
     }
     this.#wait("sign-in", 0, now, SignInError.unreachable());
@@ -329,7 +326,7 @@ export class Reconnect {
 
   handleAttached(link: number, told: AttachedMessage, now: number): void {
     if (this.#move?.link === link) {
-      return this.#moveAttached(this.#move, told, now);
+      return this.#moveAttached(link, this.#move, told, now);
     }
     if (this.#phase.at === "opening" && this.#phase.link === link && this.#session) {
       this.#becomeAttached(link, this.#session, told, now, this.#loss?.kind);
@@ -408,44 +405,33 @@ export class Reconnect {
     }
   }
 
-  /** Packets stopped or the network changed: asks whether instance and network are still the same. */
-  suspectMedia(): void {
+  /** Packets stopped or the network may have changed: asks whether instance and network are still the same. */
+  handleSuspicion(): void {
     if (this.#phase.at === "attached" && !this.#verify) {
       this.#commands.push({ do: "resync" });
-      this.#verifyAgain(false, false);
+      this.#verifyAgain(false);
     }
   }
 
   /** The socket in use answered. */
   handleResynced(): void {
-    if (this.#verify && !this.#verify.replace) {
-      this.#instanceAlive(true);
-    }
-  }
-
-  /** The instance is the same, its media still missing: the socket may be dead without knowing it, so it is replaced. */
-  replaceLink(now: number): void {
-    if (this.#phase.at === "attached" && this.#session) {
-      this.#closeLink();
-      this.#dropMove();
-      this.#loss = { kind: "network-changed", since: now };
-      this.#commands.push({ tell: "signaling-lost", kind: "network-changed" });
-      this.#open(this.#session.url, now);
+    if (this.#verify) {
+      this.#verify = undefined;
+      this.#commands.push({ tell: "instance-alive" });
     }
   }
 
   /** UDP is dead while the instance answers: signs in elsewhere. */
   handleMediaLost(now: number): void {
     if (this.#phase.at === "attached" && this.#session && !this.#move) {
-      const avoid = `${this.#session.instance_id}.${this.#session.boot_id}`;
-      this.#move = { why: { avoid }, kind: "media-lost", tries: 0, until: now + this.#delay() };
+      this.#moveSoon({ avoid: `${this.#session.instance_id}.${this.#session.boot_id}` }, 0, now);
     }
   }
 
   /** The instance asks the client to sign in elsewhere. */
   handleMove(ticket: string, now: number): void {
     if (this.#phase.at === "attached" && !this.#move && !this.busy) {
-      this.#move = { why: { ticket }, kind: "instance-draining", tries: 0, until: now + this.#delay() };
+      this.#moveSoon({ ticket }, 0, now);
     }
   }
 
@@ -599,11 +585,6 @@ export class Reconnect {
     return spread ? this.#signIn() : this.#wait("sign-in", 0, now, SignInError.unavailable());
   }
 
-  #leaveSilent(now: number): void {
-    this.#closeLink();
-    this.#gone("instance-silent", now, "keep");
-  }
-
   #wait(next: "sign-in" | "probe", floorMs: number, now: number, error: SignInError): void {
     this.#failingSince ??= now;
     if (now - this.#failingSince >= this.#giveUpAfterMs) {
@@ -612,7 +593,8 @@ export class Reconnect {
     const delayMs = this.#delay(this.#attempt, floorMs);
     this.#notBefore = now + floorMs;
     if (this.#attempt++ > 0) {
-      this.#commands.push({ tell: "retrying", attempt: this.#attempt, delayMs, reason: error.reason });
+      const retrying = { attempt: this.#attempt, delayMs, reason: error.reason };
+      this.#commands.push({ tell: "retrying", retrying });
     }
     this.#phase = { at: "waiting", until: now + delayMs, next };
   }
@@ -638,8 +620,8 @@ export class Reconnect {
     this.#phase = { at: "probing", ask: this.#sendProbe(url), url, repeated };
   }
 
-  #verifyAgain(repeated: boolean, replace: boolean): void {
-    this.#verify = { ask: this.#sendProbe(), repeated, replace };
+  #verifyAgain(repeated: boolean): void {
+    this.#verify = { ask: this.#sendProbe(), repeated };
   }
 
   /** Asks about the session in use, at its own balancer unless said otherwise. Returns the number of the answer. */
@@ -652,25 +634,28 @@ export class Reconnect {
     return ask;
   }
 
-  #instanceAlive(linkAlive: boolean): void {
-    this.#verify = undefined;
-    this.#commands.push({ tell: "instance-alive", linkAlive });
-  }
-
   #verified(verify: Verify, answer: ProbeAnswer, now: number): void {
     this.#verify = undefined;
     if (answer.kind !== "status" && !verify.repeated) {
-      return this.#verifyAgain(true, verify.replace);
+      return this.#verifyAgain(true);
     }
     const verdict = judgeProbe(answer, this.#session?.boot_id);
-    if (verdict === "alive" && verify.replace) {
-      return this.replaceLink(now);
-    }
     if (verdict === "alive") {
       this.#verify = { ...verify, until: now + LINK_ANSWER_MS };
     } else if (LOST[verdict] || answer.kind !== "status") {
       this.#closeLink();
       this.#lost(LOST[verdict] ?? "network-changed", now);
+    }
+  }
+
+  /** The instance is the same and its socket dead without knowing it. */
+  #replaceLink(now: number): void {
+    this.#verify = undefined;
+    if (this.#session) {
+      this.#closeLink();
+      this.#dropMove();
+      this.#noteLoss("network-changed", now);
+      this.#open(this.#session.url, now);
     }
   }
 
@@ -689,15 +674,16 @@ export class Reconnect {
     const move = this.#move;
     this.#dropMove();
     if (move && (move.why.avoid || move.tries < MOVE_TRIES)) {
-      const { why, kind } = move;
-      const tries = move.tries + 1;
-      this.#move = { why, kind, tries, until: now + this.#delay(tries) };
+      this.#moveSoon(move.why, move.tries + 1, now);
     }
   }
 
-  #moveAttached(move: Move, told: AttachedMessage, now: number): void {
-    const { link, session } = move;
-    if ((this.busy && move.why.ticket) || !session || link === undefined) {
+  #moveSoon(why: MoveReason, tries: number, now: number): void {
+    this.#move = { why, tries, until: now + this.#delay(tries) };
+  }
+
+  #moveAttached(link: number, { why, session }: Move, told: AttachedMessage, now: number): void {
+    if ((this.busy && why.ticket) || !session) {
       return this.#dropMove();
     }
     const old = this.#session;
@@ -705,7 +691,7 @@ export class Reconnect {
     this.#verify = undefined;
     this.#closeLink();
     this.#wasAttached = false;
-    this.#becomeAttached(link, session, told, now, move.kind);
+    this.#becomeAttached(link, session, told, now, why.ticket ? "instance-draining" : "media-lost");
     if (old) {
       this.#commands.push({ do: "sign-off", session: old });
     }

@@ -14,8 +14,8 @@ export type ProbeAnswer =
 /** `none`: ask elsewhere or later. */
 export type Verdict = "alive" | "gone" | "silent" | "unauthorized" | "none";
 
-/** Pin answers (`holdfast-pin: moved; reason=..`) that prove that the instance or its boot is no more. */
-const PROOF_OF_DEATH = new Set(["gone", "restarted"]);
+/** A `holdfast-pin` that names another instance without proof that the old one or its boot is no more. */
+const MOVED_WITHOUT_PROOF = /^moved\s*;\s*reason=(?!(gone|restarted)\b)/;
 
 /** Judges the answer to `GET /v1/sessions/{id}` for a session on the boot `bootId`. */
 export function judgeProbe(answer: ProbeAnswer, bootId: string | undefined): Verdict {
@@ -28,8 +28,7 @@ export function judgeProbe(answer: ProbeAnswer, bootId: string | undefined): Ver
   }
   const gone = status === 404 || status === 410 || (status < 500 && !!answer.bootId && answer.bootId !== bootId);
   if (gone) {
-    const moved = /^moved\s*;\s*reason=([a-z-]+)/.exec(pin ?? "");
-    return moved && !PROOF_OF_DEATH.has(moved[1] ?? "") ? "silent" : "gone";
+    return MOVED_WITHOUT_PROOF.test(pin ?? "") ? "silent" : "gone";
   }
   return status === 401 ? "unauthorized" : "none";
 }
@@ -41,23 +40,20 @@ export interface CloseVerdict {
   retryAfterMs?: number;
 }
 
+const CLOSED: Record<number, LossKind> = {
+  1000: "instance-lost",
+  1012: "instance-draining",
+  4401: "unauthorized",
+  4409: "session-superseded",
+  4410: "instance-lost",
+  4503: "instance-lost",
+};
+
 /** Judges a close code of the session socket (RFC 6455 §7.4, and ours). */
 export function judgeClose(code: number, reason: string): CloseVerdict {
-  switch (code) {
-    case 1012:
-      return { kind: "instance-draining" };
-    case 1013:
-      return { kind: "signaling-lost", retryAfterMs: Number(/^retry=(\d{1,6})$/.exec(reason)?.[1] ?? 1000) };
-    case 4401:
-      return { kind: "unauthorized" };
-    case 4409:
-      return { kind: "session-superseded" };
-    case 1000:
-    case 4410:
-      return { kind: "instance-lost" };
-    case 4503:
-      return { kind: reason === "silent" ? "instance-silent" : "instance-lost" };
-    default:
-      return { kind: "signaling-lost" };
+  if (code === 1013) {
+    return { kind: "signaling-lost", retryAfterMs: Number(/^retry=(\d{1,6})$/.exec(reason)?.[1] ?? 1000) };
   }
+  const silent = code === 4503 && reason === "silent";
+  return { kind: silent ? "instance-silent" : (CLOSED[code] ?? "signaling-lost") };
 }

@@ -322,7 +322,7 @@ describe("gone by the word of one balancer, while calls are up", () => {
 describe("packets stop while the socket says nothing", () => {
   const suspecting = () => {
     const bench = attached();
-    bench.machine.suspectMedia();
+    bench.machine.handleSuspicion();
     expect(bench.names()).toEqual(["resync", "probe"]);
     return bench;
   };
@@ -330,7 +330,7 @@ describe("packets stop while the socket says nothing", () => {
   test("the socket answers: instance and network are the same, whatever becomes of the probe", () => {
     const bench = suspecting();
     bench.machine.handleResynced();
-    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: true }]);
+    expect(bench.names()).toEqual(["instance-alive"]);
     bench.probed(200, { bootId: "boot-a" });
     bench.pass(1_000);
     expect(bench.names()).toEqual([]);
@@ -341,30 +341,39 @@ describe("packets stop while the socket says nothing", () => {
     bench.probed(200, { bootId: "boot-a" });
     bench.pass(249);
     bench.machine.handleResynced();
-    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: true }]);
+    bench.pass(1_000);
+    expect(bench.names()).toEqual(["instance-alive"]);
   });
 
-  test("the probe alone answers: told so, and the driver may replace the socket", () => {
+  test("the probe alone answers: the network changed, the socket is replaced", () => {
     const bench = suspecting();
     bench.probed(200, { bootId: "boot-a" });
     bench.pass(250);
-    expect(bench.take()).toEqual([{ tell: "instance-alive", linkAlive: false }]);
-    bench.machine.handleResynced();
-    bench.machine.replaceLink(bench.now);
-    expect(bench.names()).toEqual(["close", "signaling-lost", "open"]);
+    expect(bench.take()).toMatchObject([
+      { do: "close" },
+      { tell: "signaling-lost", kind: "network-changed" },
+      { do: "open", session: { session_id: "ses-1", url: "http://b1" } },
+    ]);
   });
 
   test("a snapshot that nobody asked for proves nothing", () => {
     const bench = attached();
     bench.machine.handleResynced();
+    expect(bench.names()).toEqual([]);
+  });
+
+  test("the browser is online again: the same question, and a socket that answers is kept", () => {
+    const bench = attached();
     bench.machine.kick(bench.now);
+    expect(bench.names()).toEqual(["resync", "probe"]);
     bench.machine.handleResynced();
-    expect(bench.names()).toEqual(["probe"]);
+    bench.pass(1_000);
+    expect(bench.machine.attached).toBe(true);
   });
 
   test("two probes without an answer: the network is suspect, the session is looked for", () => {
     const bench = attached();
-    bench.machine.suspectMedia();
+    bench.machine.handleSuspicion();
     for (let times = 0; times < 2; times++) {
       bench.machine.handleProbe(bench.last("probe").ask, { kind: "timeout" }, bench.now);
     }
