@@ -3,11 +3,11 @@
 //! [`probe`] runs on a thread of its own and publishes what it finds ([`state`]); the data path ([`proxy`]) runs on one
 //! current-thread runtime per core and only reads that; [`admin`] shows it to operators.
 
+pub mod admin;
 pub mod args;
-pub mod state;
-pub mod discover;
 mod check;
+pub mod discover;
+pub mod metrics;
 pub mod probe;
 pub mod proxy;
-pub mod metrics;
-pub mod admin;
+pub mod state;
