@@ -52,6 +52,7 @@ export class CallMachine {
   #restarting = false;
   /** The last restart was asked for on a network that has not changed since the packets stopped. */
   #unchanged = false;
+  #signalingLostAt = -RESTART_MS;
 
   takeCommands(): CallCommand[] {
     return this.#commands.splice(0);
@@ -102,11 +103,15 @@ export class CallMachine {
     }
   }
 
-  /** The instance is the same and can be talked to: path trouble, so a new path is asked for, once on an `unchanged` network. */
-  handleInstanceAlive(unchanged: boolean): void {
+  /**
+   * The instance is the same and can be talked to, over the socket that was there before if `linkKept`: path trouble, so a new
+   * path is asked for, once on an unchanged network. Where signalling was lost shortly before the packets, it counts as changed.
+   */
+  handleInstanceAlive(linkKept: boolean): void {
     if (!this.stalled || this.#restarting) {
       return;
     }
+    const unchanged = linkKept && (this.#lastPacketAt ?? 0) > this.#signalingLostAt + RESTART_MS;
     if (unchanged && this.#unchanged) {
       this.#commands.push({ do: "media-lost" });
     } else {
@@ -117,7 +122,8 @@ export class CallMachine {
   }
 
   /** The network may have changed after all: a restart on the old one means nothing. */
-  handleSignalingLost(): void {
+  handleSignalingLost(now: number): void {
+    this.#signalingLostAt = now;
     if (this.#unchanged) {
       this.#unchanged = false;
       this.#restarting &&= this.#deadline === undefined;

@@ -62,13 +62,11 @@ export class Call extends Emitter<CallEvents> {
   sessionId: string | undefined;
   /** @internal Its session was left while its media lived. */
   orphaned = false;
-  /** @internal */
-  readonly machine = new CallMachine();
   /** @internal For redial. */
   readonly options: CallOptions;
   readonly #host: CallHost;
+  readonly #machine = new CallMachine();
   readonly #services = new Services();
-  #settleStarted: (outcome: RequestOutcome) => void = () => {};
   #leg: Leg | undefined;
   #tracks: { track: MediaStreamTrack; own: boolean }[] = [];
   #muted: boolean;
@@ -85,17 +83,17 @@ export class Call extends Emitter<CallEvents> {
     this.options = options;
     this.#muted = options.muted ?? false;
     this.remoteStream = new MediaStream();
-    this.started = new Promise((resolve) => {
-      this.#settleStarted = resolve;
-    });
+    options.signal?.addEventListener("abort", () => this.#abort(), { once: true });
+    // Not before the application can listen.
+    this.started = Promise.resolve().then(() => this.#start());
   }
 
   get state(): CallState {
-    return this.machine.state;
+    return this.#machine.state;
   }
 
   get media(): CallMedia {
-    return this.machine.media;
+    return this.#machine.media;
   }
 
   get muted(): boolean {
@@ -142,29 +140,29 @@ export class Call extends Emitter<CallEvents> {
     return this.#services.reason(service) === undefined;
   }
 
-  /** @internal Gets the devices, connects, asks the instance. */
-  async start(): Promise<void> {
-    const { signal } = this.options;
-    signal?.addEventListener("abort", () => this.#abort(), { once: true });
+  /** Gets the devices, connects, asks the instance. */
+  async #start(): Promise<RequestOutcome> {
     try {
       const offer = await this.#connect();
       await this.#host.ready();
-      if (this.state === "ended" || offer === undefined) {
-        return;
+      if (this.state !== "ended" && offer !== undefined) {
+        const settled = await this.#host.startCall(this, offer);
+        void this.#handleStarted(settled).catch((error) => this.#fail(error));
+        return settled.status;
       }
-      const settled = await this.#host.startCall(this, offer);
-      this.#settleStarted(settled.status);
-      await this.#started(settled);
     } catch (error) {
-      this.end("failed", error instanceof HoldfastError ? error : CallError.webrtc(error));
-    } finally {
-      this.#settleStarted("failed");
+      this.#fail(error);
     }
+    return "failed";
+  }
+
+  #fail(error: unknown): void {
+    this.end("failed", error instanceof HoldfastError ? error : CallError.webrtc(error));
   }
 
   /** @internal What the instance says. */
   handleState(state: WireCallState): void {
-    this.machine.handleState(state);
+    this.#machine.handleState(state);
     this.#drive();
   }
 
@@ -174,7 +172,7 @@ export class Call extends Emitter<CallEvents> {
       return;
     }
     this.#ended = { callId: this.id, call: this, reason, detail, error };
-    this.machine.end(reason);
+    this.#machine.end(reason);
     this.#cancelLook();
     this.#leg?.close();
     this.#stopTracks();
@@ -189,17 +187,22 @@ export class Call extends Emitter<CallEvents> {
   /** @internal Signalling went (`reason`) or came back. */
   handleSignaling(reason: string | undefined): void {
     if (reason !== undefined) {
-      this.machine.handleSignalingLost();
+      this.#machine.handleSignalingLost(this.#host.clock.now());
     }
     if (this.state !== "ended") {
       this.#tell(this.#services.set("control", this.orphaned ? "instance-silent" : reason));
     }
   }
 
-  /** @internal The instance is the same, and the network if `unchanged`; a stalled call asks for a new path. */
-  handleInstanceAlive(unchanged: boolean): void {
-    this.machine.handleInstanceAlive(unchanged);
+  /** @internal The instance is the same, and the socket if `linkKept`; a stalled call asks for a new path. */
+  handleInstanceAlive(linkKept: boolean): void {
+    this.#machine.handleInstanceAlive(linkKept);
     this.#drive();
+  }
+
+  /** @internal Milliseconds since the last packet; undefined before the first. */
+  packetAge(now: number): number | undefined {
+    return this.#machine.packetAge(now);
   }
 
   /** @internal Looks at the packets now. */
@@ -210,7 +213,7 @@ export class Call extends Emitter<CallEvents> {
     this.#looking = true;
     const age = await this.#leg.packetAge();
     this.#looking = false;
-    this.machine.handleSample(age, this.#host.clock.now());
+    this.#machine.handleSample(age, this.#host.clock.now());
     this.#drive();
     this.#lookAgain(age);
     this.#host.handleSampled();
@@ -251,7 +254,7 @@ export class Call extends Emitter<CallEvents> {
     return this.#leg.offer();
   }
 
-  async #started(settled: Settled): Promise<void> {
+  async #handleStarted(settled: Settled): Promise<void> {
     if (settled.status === "failed") {
       return this.end("failed", CallError.failed(settled.reason, settled.detail));
     }
@@ -261,7 +264,7 @@ export class Call extends Emitter<CallEvents> {
     }
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);
-      this.machine.handleAnswer(this.#host.clock.now());
+      this.#machine.handleAnswer(this.#host.clock.now());
       this.#lookAgain();
     }
   }
@@ -325,7 +328,7 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #handleIceDisconnected(): void {
-    this.machine.handleIceDisconnected(this.#host.clock.now());
+    this.#machine.handleIceDisconnected(this.#host.clock.now());
     this.#drive();
   }
 
@@ -335,7 +338,7 @@ export class Call extends Emitter<CallEvents> {
 
   /** Carries out what the machine decided. */
   #drive(): void {
-    for (const command of this.machine.takeCommands()) {
+    for (const command of this.#machine.takeCommands()) {
       if ("do" in command) {
         this.#carryOut(command.do);
       } else {
@@ -350,7 +353,7 @@ export class Call extends Emitter<CallEvents> {
     } else if (what === "media-lost") {
       this.#host.handleMediaLost(this);
     } else if (this.orphaned) {
-      this.machine.handleRestarted(true, this.#host.clock.now());
+      this.#machine.handleRestarted(true, this.#host.clock.now());
     } else {
       this.#host.handleSuspect();
     }
@@ -400,7 +403,7 @@ export class Call extends Emitter<CallEvents> {
     } catch {
       // A closed peer connection; the machine is told and asks again if the call is still there.
     }
-    this.machine.handleRestarted(ok, this.#host.clock.now());
+    this.#machine.handleRestarted(ok, this.#host.clock.now());
     this.#drive();
   }
 }

@@ -89,7 +89,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#options = options;
     this.#clock = options.clock ?? browserClock;
     this.#random = options.random ?? Math.random;
-    this.#http = new Http(options.fetch ?? ((...request) => fetch(...request)), this.#clock);
+    this.#http = new Http(options.fetch ?? fetch, this.#clock);
     this.#store = new Store(storageOf(options), globalThis.navigator?.locks, options.clientId, this.#newId());
     this.#machine = new Reconnect({
       urls: options.urls?.length ? options.urls : [globalThis.location?.origin ?? ""],
@@ -252,7 +252,6 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const call = new Call(this.#host, this.#newId(), target, options);
     this.#calls.set(call.id, call);
     this.#refreshBusy();
-    void call.start();
     return call;
   }
 
@@ -596,10 +595,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#askForPaths(false);
   }
 
-  /** `unchanged`: the network is the one on which packets stopped. */
-  #askForPaths(unchanged: boolean): void {
+  #askForPaths(linkKept: boolean): void {
     for (const call of this.#ownCalls()) {
-      call.handleInstanceAlive(unchanged);
+      call.handleInstanceAlive(linkKept);
     }
   }
 
@@ -647,7 +645,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #reportMedia(): void {
     if (this.#machine.weighing) {
       const now = this.#clock.now();
-      const ages = this.#startedCalls().flatMap((call) => call.machine.packetAge(now) ?? []);
+      const ages = this.#startedCalls().flatMap((call) => call.packetAge(now) ?? []);
       this.#machine.handleMedia(ages.length > 0 ? Math.min(...ages) : undefined, now);
       this.#drive();
     }

@@ -379,6 +379,21 @@ describe("media", () => {
     expect(tab.rtc.connections[0]?.restarts).toBe(1);
   });
 
+  test("the address changes and the browser says so before packets are missed: the ICE restart has 4 s all the same", async () => {
+    const call = await inCall();
+    tab.rtc.stop();
+    for (const socket of server.attached) {
+      socket.dead = true;
+    }
+    await clock.advance(200);
+    void tab.client.retry();
+    await clock.advance(4_200);
+    expect(call.state).toBe("active");
+    tab.rtc.flow();
+    await clock.advance(300);
+    expect(call.media).toBe("flowing");
+  });
+
   test("a short gap is told and over, without a new session", async () => {
     const call = await inCall();
     const session = tab.sessionId;

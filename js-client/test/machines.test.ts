@@ -112,7 +112,7 @@ describe("a call's media", () => {
 
   test("the network changed after all: another ICE restart, with the full time for it", () => {
     const machine = restartedInVain();
-    machine.handleSignalingLost();
+    machine.handleSignalingLost(1_200);
     machine.handleInstanceAlive(false);
     machine.handleRestarted(true, 1_500);
     expect(names(machine.takeCommands())).toEqual(["restart-ice"]);
@@ -120,6 +120,23 @@ describe("a call's media", () => {
     expect(names(machine.takeCommands())).not.toContain("media-lost");
     machine.handleSample(5_400, 5_500);
     expect(names(machine.takeCommands())).toEqual(["media-lost"]);
+  });
+
+  test.each([
+    [4_000, 4_000],
+    [4_001, 900],
+  ])("signalling was lost %i ms before the packets: %i ms for the ICE restart", (beforeMs, allowedMs) => {
+    const machine = flowing();
+    machine.handleSignalingLost(10_000 - beforeMs);
+    machine.handleSample(0, 10_000);
+    machine.handleSample(610, 10_610);
+    machine.handleInstanceAlive(true);
+    machine.handleRestarted(true, 10_700);
+    machine.takeCommands();
+    machine.handleSample(699 + allowedMs, 10_699 + allowedMs);
+    expect(names(machine.takeCommands())).not.toContain("suspect");
+    machine.handleSample(700 + allowedMs, 10_700 + allowedMs);
+    expect(names(machine.takeCommands())).toContain(allowedMs === 900 ? "suspect" : "media-lost");
   });
 
   test("packets between two stalls: each has its own ICE restart", () => {
