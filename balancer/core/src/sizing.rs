@@ -35,8 +35,6 @@ impl Default for Wanted {
 /// `/plan`: the top level repeats sessions or calls, whichever survives less.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Plan {
-    /// Instances that should be able to die (`--spare`, M).
-    pub spare_wanted: u32,
     /// The tighter of the two.
     #[serde(flatten)]
     pub tighter: Sizing,
@@ -57,7 +55,7 @@ pub struct Sizing {
     pub used: u64,
     /// Instances that the load needs (N).
     pub required: u32,
-    /// Instances beyond those.
+    /// Instances that should be able to die (`--spare`, M).
     pub spare: u32,
     /// Instances that can die now without leaving anyone out.
     pub survivable: u32,
@@ -82,7 +80,7 @@ pub fn plan(shares: &[Shares], wanted: Wanted) -> Plan {
     let sessions = size(shares.iter().map(|each| each.sessions), wanted, "user");
     let calls = size(shares.iter().map(|each| each.calls), wanted, "call");
     let tighter = if calls.survivable < sessions.survivable { &calls } else { &sessions }.clone();
-    Plan { spare_wanted: wanted.spare, tighter, sessions, calls }
+    Plan { tighter, sessions, calls }
 }
 
 /// New users that may enter before fewer than `wanted.spare` instances may die.
@@ -151,7 +149,7 @@ fn size(shares: impl Iterator<Item = Share> + Clone, wanted: Wanted, what: &str)
         capacity: load.largest_first.iter().map(|capacity| u64::from(*capacity)).sum(),
         used: load.used,
         required: required as u32,
-        spare: instances.saturating_sub(required) as u32,
+        spare: wanted.spare,
         survivable: survivable.unwrap_or(0) as u32,
         left_out,
         sentence: sentence(instances, survivable, left_out, what),
@@ -207,6 +205,7 @@ mod tests {
         assert_eq!(sizing.sentence, "1 more may die; a second leaves 40 users out");
         let five = sized(&[up(100, 48), up(100, 48), up(100, 48), up(100, 48), up(100, 48)]);
         assert_eq!(five.sentence, "2 more may die; a third leaves 40 users out");
+        assert_eq!((five.survivable, five.spare), (2, 1), "what may die, and what the operator asked for");
     }
 
     #[test]
