@@ -1,6 +1,6 @@
 //! The flags of `balancer`; each is also a variable `HOLDFAST_<FLAG>` and a key of the file that `--config` names.
 
-use crate::discover::DnsName;
+use crate::{discover::DnsName, files};
 use balancer_core::Endpoint;
 use clap::{ArgAction, Parser};
 use holdfast_config::{Check, ConfigFlags};
@@ -80,12 +80,16 @@ impl Check for Args {
                 "error: --admin-listen {address}: an address that is not loopback needs --admin-token-file"
             ));
         }
-        match self.allowed_origin.iter().find(|origin| !is_origin(origin)) {
-            Some(origin) => {
-                Err(format!("error: --allowed-origin {origin}: http(s)://host[:port] is allowed, nothing behind it"))
-            }
-            None => Ok(()),
+        if let Some(origin) = self.allowed_origin.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!(
+                "error: --allowed-origin {origin}: http(s)://host[:port] is allowed, nothing behind it"
+            ));
         }
+        if let Some(twice) = first_twice(&self.instance) {
+            let Endpoint { http, admin } = twice;
+            return Err(format!("error: --instance http={http},admin={admin}: each instance once is allowed"));
+        }
+        files::check(self).map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -101,6 +105,16 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         return Err(ALLOWED.to_owned());
     }
     Ok(Endpoint { http: part("http")?, admin: part("admin")? })
+}
+
+/// The first endpoint that shares an address with one before it.
+fn first_twice(endpoints: &[Endpoint]) -> Option<&Endpoint> {
+    let shares = |one: &Endpoint, other: &Endpoint| one.http == other.http || one.admin == other.admin;
+    endpoints
+        .iter()
+        .enumerate()
+        .find(|(at, one)| endpoints[..*at].iter().any(|other| shares(one, other)))
+        .map(|(_, one)| one)
 }
 
 fn part(text: &str) -> Result<f64, String> {
@@ -157,5 +171,6 @@ mod tests {
         assert!(refusal(&["--instance", INSTANCE, "--silence-ms", "10"]).contains("200..=60000"));
         assert!(refusal(&["--instance", INSTANCE, "--allowed-origin", "https://a.example/"]).contains("a.example"));
         assert!(refusal(&["--instance", INSTANCE, "--tls-cert", "cert.pem"]).contains("--tls-key"));
+        assert!(refusal(&["--instance", INSTANCE, "--instance", INSTANCE]).contains("once"));
     }
 }

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod args;
 mod check;
 pub mod discover;
+pub mod files;
 pub mod metrics;
 pub mod probe;
 pub mod proxy;

@@ -4,6 +4,7 @@ use anyhow::Context;
 use balancer::{
     admin::{self, Admin},
     args::Args,
+    files,
     metrics::Metrics,
     probe::{self, Probes},
     proxy,
@@ -16,9 +17,7 @@ use balancer_core::{
     sizing::Wanted,
 };
 use holdfast_config::{ClusterKeys, flags, listen, logging};
-use http::HeaderValue;
 use std::{
-    path::Path,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
@@ -43,13 +42,13 @@ fn main() {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    let keys = cluster_keys(args.cluster_key_file.as_deref())?;
-    let token = args.admin_token_file.as_deref().map(admin_token).transpose()?;
+    let keys = files::cluster_keys(args.cluster_key_file.as_deref())?;
+    let token = args.admin_token_file.as_deref().map(files::admin_token).transpose()?;
     let admin_listener =
         listen::tcp("admin-listen", args.admin_listen, 1)?.pop().context("one listener was asked for")?;
     let admin_address = admin_listener.local_addr()?;
     let listeners = listen::tcp("listen", args.listen, threads(args.threads))?;
-    let tls = tls(args)?;
+    let tls = files::tls(args)?;
 
     let (shared, doubts) = Shared::new(Clock::start());
     let (metrics, admission) = (Arc::<Metrics>::default(), Arc::<Mutex<Admission>>::default());
@@ -58,12 +57,15 @@ fn run(args: &Args) -> anyhow::Result<()> {
         config: pool_config(args),
         instances: args.instance.clone(),
         discover: args.discover.clone(),
-        token: token.as_deref().map(bearer).transpose()?,
+        token: token.as_deref().map(files::bearer).transpose()?,
         admission: Arc::clone(&admission),
         metrics: Arc::clone(&metrics),
     };
     let probe_thread = probe::start(probes, shared.clone(), doubts, wished)?;
     let random_key = keys.is_random();
+    if random_key {
+        tracing::warn!("no --cluster-key-file: pins are signed with a random key that no other balancer knows");
+    }
     let admin =
         Admin { shared: shared.clone(), metrics: Arc::clone(&metrics), wishes, token, random_key, target: args.target };
     admin::start(admin_listener, admin)?;
@@ -111,32 +113,9 @@ fn reload(tls: Option<&proxy::Tls>) {
     }
 }
 
-fn cluster_keys(path: Option<&Path>) -> anyhow::Result<ClusterKeys> {
-    let Some(path) = path else {
-        tracing::warn!("no --cluster-key-file: pins are signed with a random key that no other balancer knows");
-        return Ok(ClusterKeys::random()?);
-    };
-    ClusterKeys::load(path).with_context(|| format!("error: --cluster-key-file {}", path.display()))
-}
-
 fn key_ring(keys: &ClusterKeys) -> anyhow::Result<KeyRing> {
     let keys: Vec<_> = keys.derive("cookie").into_iter().map(|key| PinKey { id: key.id, secret: key.key }).collect();
     KeyRing::new(&keys).context("a cluster has at least one key")
-}
-
-fn admin_token(path: &Path) -> anyhow::Result<String> {
-    let refuse = || format!("error: --admin-token-file {}", path.display());
-    let token = std::fs::read_to_string(path).with_context(refuse)?.trim().to_owned();
-    anyhow::ensure!(!token.is_empty(), "{}: it is empty; a token of visible characters is allowed", refuse());
-    bearer(&token).with_context(refuse)?;
-    Ok(token)
-}
-
-fn bearer(token: &str) -> anyhow::Result<HeaderValue> {
-    let mut value =
-        HeaderValue::try_from(format!("Bearer {token}")).context("a token of visible characters is allowed")?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn pool_config(args: &Args) -> pool::Config {
@@ -145,12 +124,6 @@ fn pool_config(args: &Args) -> pool::Config {
         protect_spare: args.protect_spare,
         silence: Duration::from_millis(args.silence_ms.into()),
     }
-}
-
-fn tls(args: &Args) -> anyhow::Result<Option<Arc<proxy::Tls>>> {
-    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
-    let tls = proxy::Tls::load(certificate, key).context("error: --tls-cert, --tls-key")?;
-    Ok(Some(Arc::new(tls)))
 }
 
 fn threads(asked: u16) -> usize {

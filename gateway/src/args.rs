@@ -127,7 +127,8 @@ impl Check for Args {
             ));
         }
         check_urls("allowed-origin", &self.allowed_origin, false)?;
-        check_urls("alternate", &self.alternate, true)
+        check_urls("alternate", &self.alternate, true)?;
+        crate::server::check_files(self).map_err(|error| format!("{error:#}"))
     }
 }
 

@@ -64,6 +64,7 @@ impl Gateway {
     pub fn start_limited(args: Args, limits: Limits) -> anyhow::Result<Self> {
         let ports = Ports::open(&args)?;
         let cluster = Cluster::load(&args)?;
+        let random_key = cluster.keys.is_random();
         let (media, media_events) = start_media(&args, &limits)?;
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
@@ -92,6 +93,9 @@ impl Gateway {
         gateway.listen("private", ports.private, private, Arc::new(Pulse::new()), exits.clone())?;
         for (listener, pulse) in ports.public.into_iter().zip(pulses) {
             gateway.listen("public", listener, http::router(app.clone()), pulse, exits.clone())?;
+        }
+        if random_key {
+            tracing::warn!("no --cluster-key-file: capsules of this instance mean nothing to another one");
         }
         tracing::info!(instance = %gateway.instance_id, boot = %gateway.boot_id, public = %gateway.public,
             private = %gateway.private, media = %gateway.media, "started");
@@ -197,8 +201,8 @@ struct Ports {
 
 impl Ports {
     fn open(args: &Args) -> anyhow::Result<Self> {
-        let public = listeners("listen", args.listen, cores())?;
-        let private = listeners("admin-listen", args.admin_listen, 1)?.pop().context("no private listener")?;
+        let public = listen::tcp("listen", args.listen, cores())?;
+        let private = listen::tcp("admin-listen", args.admin_listen, 1)?.pop().context("no private listener")?;
         Ok(Self { public, private })
     }
 }
@@ -288,10 +292,7 @@ fn unix_now() -> Duration {
 fn cluster_keys(file: Option<&Path>) -> anyhow::Result<ClusterKeys> {
     match file {
         Some(path) => ClusterKeys::load(path).with_context(|| format!("error: --cluster-key-file {}", path.display())),
-        None => {
-            tracing::warn!("no --cluster-key-file: capsules of this instance mean nothing to another one");
-            ClusterKeys::random().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))
-        }
+        None => ClusterKeys::random().map_err(|error| anyhow::anyhow!("no random bytes: {error}")),
     }
 }
 
@@ -317,16 +318,19 @@ fn config_hash(args: &Args) -> anyhow::Result<String> {
     Ok(shared.hash())
 }
 
+/// Whether the files that the flags name can be used, so that `--check-config` says it too.
+pub(crate) fn check_files(args: &Args) -> anyhow::Result<()> {
+    cluster_keys(args.cluster_key_file.as_deref())?;
+    verifier(args)?;
+    args.admin_token_file.as_deref().map(admin_token).transpose()?;
+    Ok(())
+}
+
 fn admin_token(path: &Path) -> anyhow::Result<String> {
     let wrap = || format!("error: --admin-token-file {}", path.display());
     let token = std::fs::read_to_string(path).with_context(wrap)?.trim().to_owned();
     anyhow::ensure!(token.len() >= 16, "{}: a token has at least 16 characters", wrap());
     Ok(token)
-}
-
-/// The error says all of it in one line; its source would say the half again.
-fn listeners(flag: &'static str, address: SocketAddr, count: usize) -> anyhow::Result<Vec<TcpListener>> {
-    listen::tcp(flag, address, count).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 fn random_id<T: TryFrom<String, Error = gateway_protocol::IdError>>() -> T {

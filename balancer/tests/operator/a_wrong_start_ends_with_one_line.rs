@@ -24,6 +24,7 @@ fn a_wrong_file_is_named() {
         let (line, status) = refused(&[&instance, name, "/nowhere/file", "--listen", "127.0.0.1:0"]);
         assert!(line.contains(name) && line.contains("/nowhere/file"), "{line}");
         assert_eq!(status, 2);
+        assert_eq!(refused(&[&instance, name, "/nowhere/file", "--check-config"]), (line, 2));
     }
 }
 

@@ -29,9 +29,8 @@ fn command(arguments: &[&str]) -> Command {
 pub(crate) fn refused(arguments: &[&str]) -> (String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_balancer")).args(arguments).output().expect("the binary runs");
     let text = String::from_utf8(output.stderr).expect("utf-8");
-    // A warning about a missing key file may come first.
-    let line = text.lines().find(|line| line.starts_with("error")).unwrap_or(&text).to_owned();
-    (line, output.status.code().expect("it exits"))
+    assert_eq!(text.lines().count(), 1, "{text}");
+    (text, output.status.code().expect("it exits"))
 }
 
 pub(crate) fn flag(fake: &Fake) -> String {

@@ -35,7 +35,7 @@ impl fmt::Debug for DerivedKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// It can't be read.
-    #[error("can't be read: {0}")]
+    #[error("can't be read")]
     Read(#[from] std::io::Error),
     /// A line is not base64.
     #[error("line {0}: not base64")]

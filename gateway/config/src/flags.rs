@@ -68,6 +68,8 @@ fn with_environment(command: Command) -> Command {
     command.mut_args(|arg| {
         let Some(long) = arg.get_long() else { return arg };
         let variable = format!("HOLDFAST_{}", long.to_uppercase().replace('-', "_"));
+        // `--spare -1` is a wrong value, not an unknown flag.
+        let arg = if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
         let repeatable = matches!(arg.get_action(), ArgAction::Append);
         let arg = arg.env(variable);
         if repeatable { arg.value_delimiter(' ') } else { arg }
@@ -193,6 +195,8 @@ mod tests {
         let line = refusal(&["--test-only-spare", "101"]);
         assert!(line.contains("--test-only-spare") && line.contains("101") && line.contains("0..=100"), "{line}");
         assert!(!line.contains('\n'));
+        let line = refusal(&["--test-only-spare", "-1"]);
+        assert!(line.contains("--test-only-spare") && line.contains("'-1'"), "{line}");
         assert!(refusal(&["--nonsense"]).contains("--nonsense"));
         assert!(refusal(&["--test-only-spare", "13"]).contains("not that"));
         let unknown = file("colour = 'red'");

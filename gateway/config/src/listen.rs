@@ -8,18 +8,18 @@ const BACKLOG: i32 = 4096;
 
 /// A listener could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("error: --{flag} {address}: {source}; a free local ip:port is allowed")]
+#[error("error: --{flag} {address}: {cause}; a free local ip:port is allowed")]
 pub struct ListenError {
     flag: &'static str,
     address: SocketAddr,
-    source: std::io::Error,
+    cause: std::io::Error,
 }
 
 /// `count` non-blocking listeners at `address`, the value of `--flag`. Port 0 takes a free port, the same for all.
 ///
 /// SO_REUSEPORT lets a second process of the same user bind silently; the first bind goes without it to find a port in use.
 pub fn tcp(flag: &'static str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
-    let wrap = |source| ListenError { flag, address, source };
+    let wrap = |cause| ListenError { flag, address, cause };
     let probe = bind(address, false).map_err(wrap)?;
     let bound = probe.local_addr().map_err(wrap)?.as_socket().unwrap_or(address);
     drop(probe);
