@@ -16,15 +16,16 @@
 //! `GET /plan` is [`balancer_core::sizing::Plan`] with `blind`, `settled` and `target`:
 //!
 //! ```json
-//! { "instances": 3, "capacity": 6000, "used": 4140, "required": 3, "spare": 0, "survivable": 0, "left_out": 140,
-//!   "sentence": "none may die; the first leaves 140 users out", "spare_wanted": 1, "target": 1.0, "blind": false,
+//! { "instances": 3, "capacity": 6000, "used": 4140, "required": 3, "spare": 1, "survivable": 0, "left_out": 140,
+//!   "sentence": "none may die; the first leaves 140 users out", "target": 1.0, "blind": false,
 //!   "settled": true, "sessions": { "..": "the same eight" }, "calls": { "..": "the same eight" } }
 //! ```
 
 use crate::{metrics::Metrics, probe::Wish, state::Shared};
 use axum::{
     Json, Router,
-    extract::{Path, Request, State as Extract, rejection::JsonRejection},
+    body::Bytes,
+    extract::{Path, Request, State as Extract},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -83,6 +84,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .method_not_allowed_fallback(|| async { refused(ProblemType::MethodNotAllowed, "see the Allow header") })
+        .fallback(|| async { refused(ProblemType::NotFound, "nothing is here") })
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)
 }
@@ -294,14 +297,22 @@ enum WantedState {
     Maintenance,
 }
 
+/// What the body asks for, whatever its Content-Type: the JSON object, or the bare word that is quick to type.
+fn wanted(body: &[u8]) -> Option<WantedState> {
+    if let Ok(Wanted { state }) = serde_json::from_slice(body) {
+        return Some(state);
+    }
+    let word = std::str::from_utf8(body).ok()?.trim().trim_matches('"');
+    serde_json::from_value(word.into()).ok()
+}
+
 async fn change_state(
     Extract(admin): Shell,
     Path(instance): Path<String>,
-    wanted: Result<Json<Wanted>, JsonRejection>,
+    body: Bytes,
 ) -> Result<impl IntoResponse, Refused> {
     const ALLOWED: &str = "{\"state\": \"up\" | \"drain\" | \"maintenance\"} is allowed";
-    let Json(wanted) = wanted.map_err(|_| refused(ProblemType::BadRequest, ALLOWED))?;
-    let state = match wanted.state {
+    let state = match wanted(&body).ok_or_else(|| refused(ProblemType::BadRequest, ALLOWED))? {
         WantedState::Up => AdminState::None,
         WantedState::Drain => AdminState::Drain,
         WantedState::Maintenance => AdminState::Maintenance,

@@ -28,6 +28,18 @@ fn what_is_no_state_or_no_instance_is_told_apart() {
 }
 
 #[test]
+fn the_bare_word_changes_the_state_too() {
+    let fakes = [Fake::start("a")];
+    let process = Process::start(&fakes, &[]);
+    for body in ["drain", "\"drain\"", "drain\n"] {
+        let head = format!("PUT /instances/a/state HTTP/1.1\r\n{}", process.change_headers());
+        let answer = ask(process.admin, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+        assert_eq!(answer.status, 200, "{body}");
+    }
+    assert_eq!(process.get("/nothing").header("content-type"), "application/problem+json");
+}
+
+#[test]
 fn where_there_is_a_token_it_is_needed() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     writeln!(file, "secret").expect("written");
