@@ -12,7 +12,10 @@ use balancer_core::{
     route::{Reason, Told},
     sizing::Sizing,
 };
-use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector};
+use prometheus::{
+    Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    process_collector::ProcessCollector,
+};
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -269,7 +272,7 @@ impl Scrape {
     }
 
     fn text(&self) -> Result<String, prometheus::Error> {
-        let process = prometheus::process_collector::ProcessCollector::for_self();
+        let process = ProcessCollector::new(std::process::id().cast_signed(), "holdfast");
         self.registry.register(Box::new(process))?;
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -305,6 +308,6 @@ mod tests {
         let text = metrics.render(&shared).expect("renders");
         assert!(text.contains("holdfast_pins_total{pin=\"silent\"} 2\n"), "{text}");
         assert!(text.contains("holdfast_retries_total 0\n"), "{text}");
-        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+        assert!(text.contains("holdfast_process_resident_memory_bytes"), "{text}");
     }
 }

@@ -183,6 +183,6 @@ fn labelled(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Res
 }
 
 fn with_process(registry: &Registry) -> Result<Registry, prometheus::Error> {
-    registry.register(Box::new(ProcessCollector::for_self()))?;
+    registry.register(Box::new(ProcessCollector::new(std::process::id().cast_signed(), "holdfast")))?;
     Ok(registry.clone())
 }

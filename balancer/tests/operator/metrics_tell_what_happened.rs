@@ -30,5 +30,5 @@ fn pins_losses_and_instances_are_counted() {
     let id = signed_in.header("holdfast-instance");
     assert_eq!(process.metric(&format!("holdfast_instance_state{{instance=\"{id}\",state=\"down\"}}")), 1.0);
     assert_eq!(process.metric("holdfast_plan_sessions_survivable"), 0.0);
-    assert!(process.metric("process_resident_memory_bytes") > 0.0);
+    assert!(process.metric("holdfast_process_resident_memory_bytes") > 0.0);
 }
