@@ -33,7 +33,7 @@ const FLOW: Duration = Duration::from_secs(30);
 
 /// What media costs the gateway, beside the floors of the same machine and run
 #[derive(Debug, Parser)]
-#[command(name = "loadtest bench media", version)]
+#[command(name = "loadtest bench media", bin_name = "loadtest bench media", version)]
 pub struct BenchMediaFlags {
     #[command(flatten)]
     config: ConfigFlags,
@@ -59,7 +59,7 @@ pub struct BenchMediaFlags {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     peer_threads: u16,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::json_file)]
     json: Option<PathBuf>,
 }
 

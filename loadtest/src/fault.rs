@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Freeze instances and kill balancers of a cluster under load
 #[derive(Debug, Parser)]
-#[command(name = "loadtest fault", version)]
+#[command(name = "loadtest fault", bin_name = "loadtest fault", version)]
 pub struct FaultFlags {
     #[command(flatten)]
     config: ConfigFlags,
@@ -37,7 +37,7 @@ pub struct FaultFlags {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::json_file)]
     json: Option<PathBuf>,
 }
 

@@ -21,7 +21,7 @@ const VIEW_AGE: Duration = Duration::from_millis(500);
 
 /// Kill 1 to M instances of a cluster of N + M under load: everybody must be signed in again
 #[derive(Debug, Parser)]
-#[command(name = "loadtest loss", version)]
+#[command(name = "loadtest loss", bin_name = "loadtest loss", version)]
 pub struct LossFlags {
     #[command(flatten)]
     config: ConfigFlags,
@@ -46,7 +46,7 @@ pub struct LossFlags {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::json_file)]
     json: Option<PathBuf>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Quantiles in milliseconds.
@@ -105,6 +105,16 @@ impl Report {
     }
 }
 
+/// The value of `--json`: a file that can be written when the work is done.
+pub fn json_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() || !folder.is_dir() {
+        return Err("a file in a folder that exists is allowed".to_owned());
+    }
+    Ok(path)
+}
+
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -118,6 +128,13 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_go_to_a_file_in_a_folder_that_exists() {
+        assert!(json_file("figures.json").is_ok());
+        assert!(json_file("/nowhere/figures.json").is_err());
+        assert!(json_file("/").is_err());
+    }
 
     #[test]
     fn quantiles_are_nearest_rank() {

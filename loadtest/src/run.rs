@@ -6,16 +6,16 @@ use crate::exit::Failure;
 use crate::http::Base;
 use crate::report::Report;
 use clap::Parser;
-use holdfast_config::{Check, ConfigFlags, flags};
+use holdfast_config::{Check, ConfigFlags, Stop, flags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Virtual users with real WebRTC media against running balancers
 #[derive(Debug, Parser)]
-#[command(name = "loadtest run", version)]
+#[command(name = "loadtest run", bin_name = "loadtest run", version)]
 pub struct RunFlags {
     #[command(flatten)]
     config: ConfigFlags,
@@ -65,7 +65,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "FILE")]
     jwt_file: Option<PathBuf>,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::json_file)]
     json: Option<PathBuf>,
 }
 
@@ -88,8 +88,8 @@ impl Check for RunFlags {
 }
 
 impl RunFlags {
-    fn load(&self) -> anyhow::Result<Load> {
-        let jwt = self.jwt_file.as_ref().map(std::fs::read_to_string).transpose()?.map(|text| text.trim().to_owned());
+    fn load(&self) -> Result<Load, String> {
+        let jwt = self.jwt_file.as_deref().map(read_jwt).transpose()?;
         Ok(Load {
             targets: self.target.clone(),
             users: self.users,
@@ -109,10 +109,15 @@ impl RunFlags {
     }
 }
 
+fn read_jwt(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    text.map(|text| text.trim().to_owned()).map_err(|error| format!("error: --jwt-file {}: {error}", path.display()))
+}
+
 /// The command.
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let flags: RunFlags = flags::load(args)?;
-    let load = flags.load()?;
+    let load = flags.load().map_err(Stop::Refuse)?;
     let mut described = load.describe();
     described["duration_s"] = flags.duration.into();
     described["kill_after_s"] = flags.kill_after.into();

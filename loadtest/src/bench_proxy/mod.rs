@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 
 /// CPU, latency and memory of the balancer on plain HTTP, HAProxy beside it
 #[derive(Debug, Parser)]
-#[command(name = "loadtest bench proxy", version)]
+#[command(name = "loadtest bench proxy", bin_name = "loadtest bench proxy", version)]
 pub struct ProxyFlags {
     #[command(flatten)]
     config: ConfigFlags,
@@ -53,7 +53,7 @@ pub struct ProxyFlags {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     rate: u32,
     /// Write the figures as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::report::json_file)]
     json: Option<PathBuf>,
 }
 
