@@ -13,7 +13,7 @@ use world::{compose, instance, ms, seeded};
 const AT_ONCE: Entry = Entry::Enter { wait: Duration::ZERO, pin_counts: true };
 
 fn member(id: u64) -> Pin<'static> {
-    Pin { instance: "gw-0", boot: "gw-0-1", id: PinId(id), issued: 0, member: true }
+    Pin { instance: "gw-0", boot: "gw-0-1", id: PinId(id), issued: 0, member: true, value: "" }
 }
 
 /// Two survivors that can set up 100 sessions a second together.

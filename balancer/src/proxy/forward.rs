@@ -257,14 +257,14 @@ impl Forward {
         }
         let id =
             ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
-        let pin = |member| self.worker.rules.keys.write(run, id, Clock::unix_seconds(), member);
+        let pin = |old, member| self.worker.rules.keys.renew(old, run, id, Clock::unix_seconds(), member);
         if let Change::Set { member } = browser {
-            cookies::set_browser(headers, &pin(member), self.request.is_secure);
+            cookies::set_browser(headers, &pin(ask.browser_pin, member), self.request.is_secure);
         }
         let session_id = self.session_id(headers);
         match (session, session_id) {
             (Change::Set { member }, Some(id)) => {
-                cookies::set_session(headers, &id, &pin(member), self.request.is_secure)
+                cookies::set_session(headers, &id, &pin(ask.session_pin, member), self.request.is_secure)
             }
             (Change::Expire, Some(id)) => cookies::expire_session(headers, &id, self.request.is_secure),
             (Change::Set { .. } | Change::Expire | Change::Keep, _) => {}
