@@ -5,13 +5,12 @@ use balancer_core::{
     pin::{KeyRing, Pin, PinError},
     route::Kind,
 };
-use cookie::{Cookie, CookieBuilder, SameSite, time::Duration};
 use gateway_protocol::header as own;
 use http::{HeaderMap, HeaderValue, header};
 
 const SESSIONS: &str = "/v1/sessions/";
 /// A session cookie outlives a day without a probe by nothing.
-const SESSION_AGE: Duration = Duration::days(1);
+const SESSION_AGE: &str = "; Max-Age=86400";
 /// Values of one name that are looked at: more are an attempt to make the balancer compute signatures.
 const MAX_CANDIDATES: usize = 4;
 
@@ -32,9 +31,12 @@ impl Received {
     /// Takes the Cookie fields out and puts back what is not the balancer's.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
         let received = Self(headers.get_all(header::COOKIE).iter().cloned().collect());
-        if received.pieces().any(is_ours) {
+        let (ours, others): (Vec<_>, Vec<_>) = received.pieces().partition(|piece| is_ours(piece));
+        if !ours.is_empty() {
             headers.remove(header::COOKIE);
-            if let Some(value) = received.others() {
+            if let Ok(value) = HeaderValue::from_bytes(&others.join(b"; ".as_slice()))
+                && !value.is_empty()
+            {
                 headers.insert(header::COOKIE, value);
             }
         }
@@ -67,11 +69,6 @@ impl Received {
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
     }
-
-    fn others(&self) -> Option<HeaderValue> {
-        let others: Vec<&[u8]> = self.pieces().filter(|piece| !is_ours(piece)).collect();
-        HeaderValue::from_bytes(&others.join(b"; ".as_slice())).ok().filter(|value| !value.is_empty())
-    }
 }
 
 fn is_ours(piece: &[u8]) -> bool {
@@ -92,28 +89,26 @@ pub(crate) fn session_id(path: &str) -> Option<&str> {
 
 /// Adds the cookie that places a browser.
 pub(crate) fn set_browser(headers: &mut HeaderMap, pin: &str, is_secure: bool) {
-    add(headers, made(browser_name(is_secure), pin, is_secure).path("/"));
+    add(headers, &[browser_name(is_secure), "=", pin, attributes(is_secure), "/"]);
 }
 
 /// Adds the cookie of one session.
 pub(crate) fn set_session(headers: &mut HeaderMap, id: &str, pin: &str, is_secure: bool) {
-    let cookie = made(own::SESSION_COOKIE, pin, is_secure).max_age(SESSION_AGE);
-    add(headers, cookie.path(format!("{SESSIONS}{id}")));
+    add(headers, &[own::SESSION_COOKIE, "=", pin, attributes(is_secure), SESSIONS, id, SESSION_AGE]);
 }
 
 /// Expires the cookie of one session.
 pub(crate) fn expire_session(headers: &mut HeaderMap, id: &str, is_secure: bool) {
-    let cookie = made(own::SESSION_COOKIE, "", is_secure).max_age(Duration::ZERO);
-    add(headers, cookie.path(format!("{SESSIONS}{id}")));
+    add(headers, &[own::SESSION_COOKIE, "=", attributes(is_secure), SESSIONS, id, "; Max-Age=0"]);
 }
 
-fn made<'a>(name: &'a str, value: &'a str, is_secure: bool) -> CookieBuilder<'a> {
-    let cookie = Cookie::build((name, value)).http_only(true).same_site(SameSite::Lax);
-    if is_secure { cookie.secure(true) } else { cookie }
+/// Up to the path.
+fn attributes(is_secure: bool) -> &'static str {
+    if is_secure { "; HttpOnly; SameSite=Lax; Secure; Path=" } else { "; HttpOnly; SameSite=Lax; Path=" }
 }
 
-fn add(headers: &mut HeaderMap, cookie: CookieBuilder<'_>) {
-    let value = HeaderValue::try_from(cookie.build().to_string());
+fn add(headers: &mut HeaderMap, parts: &[&str]) {
+    let value = HeaderValue::try_from(parts.concat());
     headers.append(header::SET_COOKIE, value.expect("ids and base64 are visible ASCII"));
 }
 
