@@ -16,6 +16,7 @@ export interface LegHandlers {
 export class Leg {
   readonly connection: RTCPeerConnection;
   #closed = false;
+  readonly #peerClosed: () => void;
   #local: Promise<void> = Promise.resolve();
 
   constructor(connection: RTCPeerConnection, tracks: MediaStreamTrack[], video: boolean, handlers: LegHandlers) {
@@ -26,11 +27,8 @@ export class Leg {
         handlers.handleIceDisconnected();
       }
     };
-    connection.onconnectionstatechange = () => {
-      if (connection.connectionState === "closed" && !this.#closed) {
-        handlers.handlePeerClosed();
-      }
-    };
+    this.#peerClosed = handlers.handlePeerClosed;
+    connection.onconnectionstatechange = () => this.#judge(connection.connectionState);
     const stream = tracks.length > 0 ? [new MediaStream(tracks)] : [];
     for (const kind of video ? ["audio", "video"] : ["audio"]) {
       const track = tracks.find((own) => own.kind === kind);
@@ -49,6 +47,17 @@ export class Leg {
   async answer(sdp: string): Promise<void> {
     await this.#local;
     await this.connection.setRemoteDescription({ type: "answer", sdp });
+    // Chromium's connectionState stays "connected" after a close_notify; its DTLS transport tells.
+    const transport = this.connection.getSenders()[0]?.transport;
+    if (transport) {
+      transport.onstatechange = () => this.#judge(transport.state);
+    }
+  }
+
+  #judge(state: string): void {
+    if (state === "closed" && !this.#closed) {
+      this.#peerClosed();
+    }
   }
 
   /** Takes the last offer back. */
