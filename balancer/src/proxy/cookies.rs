@@ -7,6 +7,7 @@ use balancer_core::{
 };
 use gateway_protocol::header as own;
 use http::{HeaderMap, HeaderValue, header};
+use std::io::BufRead;
 
 const SESSIONS: &str = "/v1/sessions/";
 /// A session cookie outlives a day without a probe by nothing.
@@ -65,10 +66,19 @@ impl Received {
         })
     }
 
-    /// As bytes, because other applications' cookies may hold any.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
+        self.0.iter().flat_map(|value| pieces(value.as_bytes()))
     }
+}
+
+/// The cookies of one field. As bytes, because other applications' may hold any.
+fn pieces(mut field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let rest = field;
+        let length = field.skip_until(b';').ok().filter(|length| *length > 0)?;
+        let piece = &rest[..length];
+        Some(piece.strip_suffix(b";").unwrap_or(piece).trim_ascii())
+    })
 }
 
 fn is_ours(piece: &[u8]) -> bool {

@@ -5,7 +5,7 @@
 
 use super::wire::{self, Head, Outgoing};
 use crate::state::{Clock, Down};
-use balancer_core::{Instance, Time, Traffic, retry::Failure};
+use balancer_core::{Instance, Traffic, retry::Failure};
 use bytes::Bytes;
 use std::{
     cell::RefCell,
@@ -26,8 +26,8 @@ use tokio::{
 
 /// A connection that takes longer is a failure; a dead network should not hold a request that another instance can serve.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// An idle connection may meet the instance's own closing of it; young ones rarely do.
-const IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// Sweeps that an idle connection outlives, 5 s to 10 s: it may meet the instance's own closing of it; young ones rarely do.
+const IDLE_SWEEPS: u8 = 1;
 /// Idle connections kept per thread and instance. More are closed after use.
 const MAX_IDLE: usize = 256;
 /// Longest head of an answer, interim ones included.
@@ -60,7 +60,8 @@ type Socket = RefCell<InstanceIo>;
 /// A connection that one request at a time may use.
 pub(crate) struct Connection {
     socket: Rc<Socket>,
-    idle_since: Time,
+    /// Sweeps since it was used.
+    idle_sweeps: u8,
 }
 
 /// The head of an answer, and what is needed to read on.
@@ -130,8 +131,7 @@ impl Upstream {
     fn pooled(&self) -> Option<Connection> {
         loop {
             let connection = self.idle.borrow_mut().pop()?;
-            let is_young = self.clock.now().saturating_sub(connection.idle_since) < IDLE_LIMIT;
-            if is_young && connection.is_quiet() {
+            if connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -148,23 +148,24 @@ impl Upstream {
         let io = InstanceIo { stream, traffic: Arc::clone(&self.instance.traffic), clock: self.clock };
         let socket = Rc::new(RefCell::new(io));
         self.open.borrow_mut().push(Rc::downgrade(&socket));
-        Ok(Connection { socket, idle_since: self.clock.now() })
+        Ok(Connection { socket, idle_sweeps: 0 })
     }
 
     /// Takes back a connection whose answer was read to its end.
     pub(crate) fn give_back(&self, mut connection: Connection) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE && !self.is_down() {
-            connection.idle_since = self.clock.now();
+            connection.idle_sweeps = 0;
             idle.push(connection);
         }
     }
 
-    /// Closes connections that nobody will use any more.
+    /// Closes connections that nobody will use any more. To be called every five seconds.
     pub(crate) fn sweep(&self) {
-        let now = self.clock.now();
-        let is_young = |each: &Connection| now.saturating_sub(each.idle_since) < IDLE_LIMIT && each.is_quiet();
-        self.idle.borrow_mut().retain(is_young);
+        self.idle.borrow_mut().retain_mut(|each| {
+            each.idle_sweeps += 1;
+            each.idle_sweeps <= IDLE_SWEEPS && each.is_quiet()
+        });
         self.open.borrow_mut().retain(|socket| socket.strong_count() > 0);
     }
 
