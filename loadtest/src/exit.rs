@@ -1,4 +1,4 @@
-//! Exit statuses: 0 completed, 1 a rule broke or the run could not go on, 2 bad input.
+//! Exit statuses: 0 completed, 1 a rule broke, 2 bad input or no run at all.
 
 use holdfast_config::Stop;
 use std::process::ExitCode;
@@ -15,6 +15,16 @@ pub enum Failure {
     /// Something the command needs failed.
     #[error("{0:#}")]
     Broken(#[from] anyhow::Error),
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Rule(_) => 1,
+            Self::Broken(_) | Self::Stop(Stop::Refuse(_)) => 2,
+            Self::Stop(Stop::Print(_)) => 0,
+        }
+    }
 }
 
 impl From<Stop> for Failure {
@@ -38,7 +48,18 @@ pub fn code(done: Result<(), Failure>) -> ExitCode {
         }
         Err(failure @ (Failure::Rule(_) | Failure::Broken(_))) => {
             eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failure.status())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_rule_has_status_1() {
+        assert_eq!(Failure::Rule("everybody comes back".to_owned()).status(), 1);
+        assert_eq!(Failure::Broken(anyhow::anyhow!("no gateway at /nowhere")).status(), 2);
     }
 }

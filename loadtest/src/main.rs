@@ -17,7 +17,7 @@ Commands:
   bench media  what an echoed packet, a peer and a connect cost the gateway
   bench proxy  what a request and an idle WebSocket cost the balancer, HAProxy beside it
 
-Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input.
+Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input or no run at all.
 ";
 
 fn main() -> ExitCode {

@@ -83,6 +83,9 @@ impl Check for RunFlags {
         if self.kill_after.is_some_and(|after| after >= self.duration) {
             return Err(format!("error: --kill-after: less than --duration {} is allowed", self.duration));
         }
+        if let Some(pid) = self.pid.filter(|pid| kill(Pid::from_raw(*pid), None).is_err()) {
+            return Err(format!("error: --pid {pid}: a process of this user that runs is allowed"));
+        }
         Ok(())
     }
 }
@@ -166,6 +169,7 @@ mod tests {
         assert!(refusal(&["--users", "0"]).contains("1..=50000"));
         assert!(refusal(&["--kill-after", "3"]).contains("--pid"));
         assert!(refusal(&["--kill-after", "30", "--pid", "1234", "--duration", "30"]).contains("--kill-after"));
+        assert!(refusal(&["--kill-after", "3", "--pid", "2147483647"]).contains("--pid 2147483647"));
         assert!(refusal(&["--pid", "1", "--kill-after", "3"]).contains("--pid"));
     }
 }
