@@ -6,6 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
 
 const UNAVAILABLE_PAGE: &str = include_str!("../pages/unavailable.html");
+/// It loads nothing, and asks only the address it came from.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What a page of an allowed origin may send, the same as an instance says.
+const METHODS: &str = "GET, POST, DELETE";
+const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, holdfast-avoid";
 /// What a page of an allowed origin may read.
 const EXPOSED: &str = "holdfast-instance, holdfast-boot, holdfast-pin, retry-after";
 
@@ -29,6 +35,7 @@ pub(crate) fn unavailable(detail: &str, retry_after: Duration, wants_page: bool)
     let mut response = if wants_page {
         let mut page = plain(503, "text/html; charset=utf-8", UNAVAILABLE_PAGE);
         page.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
         page
     } else {
         problem(ProblemType::NoInstance, detail)
@@ -41,6 +48,16 @@ fn plain(status: u16, media_type: &'static str, body: impl Into<bytes::Bytes>) -
     let mut response = Response::new(AnswerBody::own(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Answers a preflight that no instance can: the request behind it then learns from its own answer when to try again.
+pub(crate) fn preflight() -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::own(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_HEADERS));
     response
 }
 

@@ -121,6 +121,8 @@ pub(crate) async fn answer(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let origin = request.headers().get(header::ORIGIN).filter(|origin| worker.allowed(origin)).cloned();
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
+    let is_preflight = request.method() == http::Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match checked(&worker, &client, request).await {
         Ok(forward) => forward.run().await,
         Err(refusal) => {
@@ -129,9 +131,12 @@ pub(crate) async fn answer(
         }
     };
     worker.count(Count::Answered(response.status().as_u16()));
-    let headers = response.headers_mut();
-    if let Some(origin) = origin.filter(|_| !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)) {
-        answer::allow_origin(headers, origin);
+    let is_own = !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    if let Some(origin) = origin.filter(|_| is_own) {
+        if is_preflight && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response = answer::preflight();
+        }
+        answer::allow_origin(response.headers_mut(), origin);
     }
     if is_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What the client sent behind its upgrade request is no request.

@@ -15,6 +15,7 @@ fn a_browser_gets_a_page_and_a_program_a_problem() {
     let page = ask(balancer.http, "GET / HTTP/1.1\r\nHost: h\r\nAccept: text/html,*/*\r\n\r\n");
     assert_eq!((page.status, page.header("content-type")), (503, "text/html; charset=utf-8"));
     assert!(page.body.contains("<html"));
+    assert!(page.header("content-security-policy").contains("default-src 'none'"));
     let answer = ask(balancer.http, sign_in(&pin, ""));
     assert_eq!((answer.status, answer.header("content-type")), (503, "application/problem+json"));
     assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
