@@ -37,10 +37,14 @@ use serde::{Deserialize, Serialize};
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
+use tower::limit::GlobalConcurrencyLimitLayer;
 
 const DASHBOARD: &str = include_str!("pages/dashboard.html");
 /// The view is published ten times a second; one as old as this means that the probe thread is stuck.
 const STUCK: Duration = Duration::from_secs(2);
+
+/// Requests served at once; further ones wait, so that a crowd of dashboards can't take the memory of the data path.
+const MAX_REQUESTS: usize = 64;
 
 /// What the admin listener needs.
 pub struct Admin {
@@ -87,6 +91,7 @@ pub fn router(admin: Admin) -> Router {
         .method_not_allowed_fallback(|| async { refused(ProblemType::MethodNotAllowed, "see the Allow header") })
         .fallback(|| async { refused(ProblemType::NotFound, "nothing is here") })
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
+        .layer(GlobalConcurrencyLimitLayer::new(MAX_REQUESTS))
         .with_state(admin)
 }
 

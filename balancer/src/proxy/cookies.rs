@@ -5,13 +5,14 @@ use balancer_core::{
     pin::{KeyRing, Pin, PinError},
     route::Kind,
 };
+use cookie::{Cookie, CookieBuilder, SameSite, time::Duration};
 use gateway_protocol::header as own;
 use http::{HeaderMap, HeaderValue, header};
 use std::io::BufRead;
 
 const SESSIONS: &str = "/v1/sessions/";
 /// A session cookie outlives a day without a probe by nothing.
-const SESSION_AGE: &str = "; Max-Age=86400";
+const SESSION_AGE: Duration = Duration::days(1);
 /// Values of one name that are looked at: more are an attempt to make the balancer compute signatures.
 const MAX_CANDIDATES: usize = 4;
 
@@ -99,26 +100,28 @@ pub(crate) fn session_id(path: &str) -> Option<&str> {
 
 /// Adds the cookie that places a browser.
 pub(crate) fn set_browser(headers: &mut HeaderMap, pin: &str, is_secure: bool) {
-    add(headers, &[browser_name(is_secure), "=", pin, attributes(is_secure), "/"]);
+    add(headers, made(browser_name(is_secure), pin, is_secure).path("/"));
 }
 
 /// Adds the cookie of one session.
 pub(crate) fn set_session(headers: &mut HeaderMap, id: &str, pin: &str, is_secure: bool) {
-    add(headers, &[own::SESSION_COOKIE, "=", pin, attributes(is_secure), SESSIONS, id, SESSION_AGE]);
+    let cookie = made(own::SESSION_COOKIE, pin, is_secure).max_age(SESSION_AGE);
+    add(headers, cookie.path(format!("{SESSIONS}{id}")));
 }
 
 /// Expires the cookie of one session.
 pub(crate) fn expire_session(headers: &mut HeaderMap, id: &str, is_secure: bool) {
-    add(headers, &[own::SESSION_COOKIE, "=", attributes(is_secure), SESSIONS, id, "; Max-Age=0"]);
+    let cookie = made(own::SESSION_COOKIE, "", is_secure).max_age(Duration::ZERO);
+    add(headers, cookie.path(format!("{SESSIONS}{id}")));
 }
 
-/// Up to the path.
-fn attributes(is_secure: bool) -> &'static str {
-    if is_secure { "; HttpOnly; SameSite=Lax; Secure; Path=" } else { "; HttpOnly; SameSite=Lax; Path=" }
+fn made<'a>(name: &'a str, value: &'a str, is_secure: bool) -> CookieBuilder<'a> {
+    let cookie = Cookie::build((name, value)).http_only(true).same_site(SameSite::Lax);
+    if is_secure { cookie.secure(true) } else { cookie }
 }
 
-fn add(headers: &mut HeaderMap, parts: &[&str]) {
-    let value = HeaderValue::try_from(parts.concat());
+fn add(headers: &mut HeaderMap, cookie: CookieBuilder<'_>) {
+    let value = HeaderValue::try_from(cookie.build().to_string());
     headers.append(header::SET_COOKIE, value.expect("ids and base64 are visible ASCII"));
 }
 
