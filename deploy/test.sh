@@ -108,6 +108,7 @@ js_part() {
   step "js: lint" npm --prefix js-client run --silent lint -- --colors=off
   step "js: unit tests" npm --prefix js-client run --silent test
   step "js: size" npm --prefix js-client run --silent size
+  step "js: public API" npm --prefix js-client run --silent api
 }
 
 can_make_networks() {
