@@ -488,7 +488,7 @@ reason?: string, };
 /**
  * The stable name of an error; what a program decides by. HTTP status in brackets.
  */
-export type ProblemType = "bad-request" | "unauthorized" | "forbidden" | "not-found" | "session-unknown" | "method-not-allowed" | "client-id-taken" | "session-closed" | "too-large" | "rate-limited" | "internal" | "outcome-unknown" | "instance-full" | "not-acted" | "no-instance";
+export type ProblemType = "bad-request" | "unauthorized" | "forbidden" | "not-found" | "session-unknown" | "method-not-allowed" | "client-id-taken" | "session-closed" | "too-large" | "idempotency-key-reused" | "rate-limited" | "internal" | "outcome-unknown" | "instance-full" | "not-acted" | "no-instance";
 
 /**
  * An error body.

@@ -6,34 +6,41 @@ use gateway_protocol::{ClientId, SignedIn};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-/// Whose key it is: a key of one client says nothing about another's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RepeatKey {
-    /// Who signed in.
+/// What a sign-in asked for: the fingerprint that tells a repetition from another request with the same key. A capsule or
+/// token that was renewed meanwhile does not make it another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Who signs in.
     pub user: User,
     /// From which tab.
     pub client_id: ClientId,
-    /// The header's value.
-    pub key: String,
 }
+
+/// The key was used for another sign-in (draft-ietf-httpapi-idempotency-key-header).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyReused;
 
 /// The last [`REPEATABLE_SIGN_INS`] answers, none older than [`REPEATABLE_FOR`].
 #[derive(Debug, Default)]
 pub struct RepeatableSignIns {
-    answers: BTreeMap<RepeatKey, SignedIn>,
-    order: VecDeque<(Instant, RepeatKey)>,
+    answers: BTreeMap<String, (Asked, SignedIn)>,
+    order: VecDeque<(Instant, String)>,
 }
 
 impl RepeatableSignIns {
     /// The answer that was given for `key`.
-    pub fn find(&mut self, key: &RepeatKey, now: Instant) -> Option<&SignedIn> {
+    pub fn find(&mut self, key: &str, asked: &Asked, now: Instant) -> Result<Option<&SignedIn>, KeyReused> {
         self.forget(now);
-        self.answers.get(key)
+        match self.answers.get(key) {
+            Some((before, answer)) if before == asked => Ok(Some(answer)),
+            Some(_) => Err(KeyReused),
+            None => Ok(None),
+        }
     }
 
     /// Keeps an answer for repetition.
-    pub fn keep(&mut self, key: RepeatKey, answer: SignedIn, now: Instant) {
-        if self.answers.insert(key.clone(), answer).is_none() {
+    pub fn keep(&mut self, key: String, asked: Asked, answer: SignedIn, now: Instant) {
+        if self.answers.insert(key.clone(), (asked, answer)).is_none() {
             self.order.push_back((now, key));
         }
         self.forget(now);

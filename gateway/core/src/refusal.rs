@@ -1,5 +1,6 @@
 //! Why a request for or about a session is refused, and what the answer says.
 
+use crate::idempotency::KeyReused;
 use gateway_protocol::ProblemType;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub enum Refusal {
     /// A live session of another user.
     #[error("the client id belongs to a live session of another user")]
     ClientIdTaken,
+    /// Its `Idempotency-Key` belongs to another sign-in.
+    #[error("the Idempotency-Key was used by another user or tab")]
+    KeyReused,
     /// Too many sign-ins of this user.
     #[error("too many sign-ins of this user")]
     UserRate(Duration),
@@ -40,6 +44,7 @@ impl Refusal {
             Self::Draining | Self::SetupRate(_) => ProblemType::NotActed,
             Self::Full(_) => ProblemType::InstanceFull,
             Self::ClientIdTaken => ProblemType::ClientIdTaken,
+            Self::KeyReused => ProblemType::IdempotencyKeyReused,
             Self::UserRate(_) => ProblemType::RateLimited,
             Self::Unknown => ProblemType::SessionUnknown,
             Self::Closed => ProblemType::SessionClosed,
@@ -53,7 +58,13 @@ impl Refusal {
         match self {
             Self::SetupRate(wait) | Self::UserRate(wait) => Some(wait),
             Self::Draining | Self::Full(_) => Some(Duration::from_secs(1)),
-            Self::ClientIdTaken | Self::Unknown | Self::Closed | Self::WrongToken => None,
+            Self::ClientIdTaken | Self::KeyReused | Self::Unknown | Self::Closed | Self::WrongToken => None,
         }
+    }
+}
+
+impl From<KeyReused> for Refusal {
+    fn from(_: KeyReused) -> Self {
+        Self::KeyReused
     }
 }

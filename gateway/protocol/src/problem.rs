@@ -28,6 +28,8 @@ pub enum ProblemType {
     SessionClosed,
     /// (413) The body is over the limit.
     TooLarge,
+    /// (422) The `Idempotency-Key` was used for the sign-in of another user or tab.
+    IdempotencyKeyReused,
     /// (429) Too many sign-ins of this user. Retry-After says when.
     RateLimited,
     /// (500) A fault of ours.
@@ -59,6 +61,7 @@ impl ProblemType {
             Self::ClientIdTaken => 409,
             Self::SessionClosed => 410,
             Self::TooLarge => 413,
+            Self::IdempotencyKeyReused => 422,
             Self::RateLimited => 429,
             Self::Internal | Self::Unknown => 500,
             Self::OutcomeUnknown => 502,
@@ -104,6 +107,7 @@ impl Problem {
             ProblemType::ClientIdTaken => "This client id has a live session of another user.",
             ProblemType::SessionClosed => "This session is over.",
             ProblemType::TooLarge => "The body is too large.",
+            ProblemType::IdempotencyKeyReused => "This idempotency key belongs to another request.",
             ProblemType::RateLimited => "Too many requests.",
             ProblemType::Internal | ProblemType::Unknown => "Something went wrong on our side.",
             ProblemType::OutcomeUnknown => "The instance was lost before it answered.",

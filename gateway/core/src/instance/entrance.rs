@@ -2,7 +2,7 @@
 
 use super::{Instance, Key, UserLimits, millis};
 use crate::capsule::{self, Capsule};
-use crate::idempotency::RepeatKey;
+use crate::idempotency::Asked;
 use crate::limits::{GRACE, HEARTBEAT};
 use crate::random::Random;
 use crate::rate::RateLimit;
@@ -32,8 +32,9 @@ impl<R: Random> Instance<R> {
     pub fn reserve(&mut self, request: Reserve, now: Instant) -> Result<SignedIn, Refusal> {
         self.notice_freeze(now);
         let Reserve { user, client_id, recovering, idempotency_key } = request;
-        let repeat = idempotency_key.map(|key| RepeatKey { user: user.clone(), client_id: client_id.clone(), key });
-        if let Some(answer) = repeat.as_ref().and_then(|key| self.repeatable.find(key, now))
+        let asked = Asked { user: user.clone(), client_id: client_id.clone() };
+        if let Some(key) = &idempotency_key
+            && let Some(answer) = self.repeatable.find(key, &asked, now)?
             && self.by_id.contains_key(&answer.session_id)
         {
             return Ok(answer.clone());
@@ -41,8 +42,8 @@ impl<R: Random> Instance<R> {
         self.admit(&user, &client_id, now)?;
         self.replace_reserved(&client_id);
         let answer = self.take_place(user, client_id, recovering, now);
-        if let Some(key) = repeat {
-            self.repeatable.keep(key, answer.clone(), now);
+        if let Some(key) = idempotency_key {
+            self.repeatable.keep(key, asked, answer.clone(), now);
         }
         Ok(answer)
     }
