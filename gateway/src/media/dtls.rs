@@ -10,6 +10,7 @@ use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType,
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::dtls::state::State as Association;
 use rtc::shared::TransportProtocol;
 use rtc::srtp::config::LABEL_EXTRACTOR_DTLS_SRTP;
 use rtc::srtp::protection_profile::ProtectionProfile;
@@ -23,6 +24,7 @@ const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
 /// Handshake records read afterwards (the peer repeating its last flight); each costs a repeated flight of ours.
 const MAX_LATE_HANDSHAKES: usize = 16;
+const CONTENT_ALERT: u8 = 21;
 const CONTENT_HANDSHAKE: u8 = 22;
 
 /// What all DTLS servers of the process share: one certificate and a configuration per SRTP profile.
@@ -88,6 +90,9 @@ enum State {
     /// The configuration is chosen when the ClientHello is whole; until then its datagrams wait.
     Greeting(HelloReader, Vec<BytesMut>),
     Running(Box<Endpoint>),
+    /// The keys and counters of a finished handshake, serialised: a close_notify needs no more, and an endpoint with
+    /// its transcript is some 10 kB.
+    Resting(Box<[u8]>),
 }
 
 /// One peer's DTLS.
@@ -128,14 +133,33 @@ impl Dtls {
             self.state = State::Running(Box::new(Endpoint::new(PEER, TransportProtocol::UDP, Some(config.clone()))));
             return self.feed_all(waiting, now);
         }
+        if matches!(self.state, State::Resting(_)) {
+            if datagram.first() != Some(&CONTENT_ALERT) {
+                return Ok(None);
+            }
+            self.wake(identity, now)?;
+        }
         self.feed(BytesMut::from(datagram), now)
+    }
+
+    /// Puts the endpoint away until the next alert. To be called when the peer has proved that it has our last flight,
+    /// by media, and with nothing left to send; does nothing before the handshake is done.
+    pub(super) fn rest(&mut self) {
+        let State::Running(endpoint) = &self.state else { return };
+        if !self.connected {
+            return;
+        }
+        let association = endpoint.get_connection_state(PEER).and_then(|state| state.marshal_binary().ok());
+        if let Some(association) = association {
+            self.state = State::Resting(association.into());
+        }
     }
 
     /// When [`Dtls::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Running(endpoint) if !self.connected => endpoint.poll_timeout(&PEER),
-            State::Running(_) | State::Greeting(..) => None,
+            State::Running(_) | State::Greeting(..) | State::Resting(_) => None,
         }
     }
 
@@ -143,7 +167,7 @@ impl Dtls {
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsFailed> {
         match &mut self.state {
             State::Running(endpoint) => endpoint.handle_timeout(PEER, now).map_err(|_| DtlsFailed),
-            State::Greeting(..) => Ok(()),
+            State::Greeting(..) | State::Resting(_) => Ok(()),
         }
     }
 
@@ -151,15 +175,29 @@ impl Dtls {
     pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {
         match &mut self.state {
             State::Running(endpoint) => endpoint.poll_transmit().map(|one| one.message),
-            State::Greeting(..) => None,
+            State::Greeting(..) | State::Resting(_) => None,
         }
     }
 
     /// Queues close_notify.
-    pub(super) fn close(&mut self, now: Instant) {
+    pub(super) fn close(&mut self, identity: &Identity, now: Instant) {
+        // One that can't be woken has nothing to say.
+        let _ = self.wake(identity, now);
         if let State::Running(endpoint) = &mut self.state {
             endpoint.stop(now, PEER);
         }
+    }
+
+    /// Makes an endpoint of what rested. Of the configuration only limits are used, which are the same in all.
+    fn wake(&mut self, identity: &Identity, now: Instant) -> Result<(), DtlsFailed> {
+        let State::Resting(bytes) = &self.state else { return Ok(()) };
+        let mut association = Association::new(identity.provider.clone(), false);
+        association.unmarshal_binary(bytes).map_err(|_| DtlsFailed)?;
+        let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, None);
+        // "Connect" only adds it: a finished association has nothing to send, and keeps its own role.
+        endpoint.connect(now, PEER, identity.gcm128.clone(), Some(association)).map_err(|_| DtlsFailed)?;
+        self.state = State::Running(Box::new(endpoint));
+        Ok(())
     }
 
     /// Bounds what an unfinished or a finished handshake may make us keep.

@@ -237,7 +237,7 @@ impl Peer {
     pub(super) fn close(&mut self, now: Instant, effects: &mut Effects) {
         let may_send = !matches!(self.phase, Phase::Suspended | Phase::Ended);
         self.phase = Phase::Ended;
-        self.dtls.close(now);
+        self.dtls.close(&self.identity, now);
         if may_send {
             self.flush_dtls(effects);
         }
@@ -380,6 +380,8 @@ impl Peer {
     fn authenticated(&mut self, from: SocketAddr, now: Instant, effects: &mut Effects) {
         self.ice.paths.heard(from, now);
         self.heard(now, effects);
+        // Only who has our last flight has the keys.
+        self.dtls.rest();
     }
 
     fn heard(&mut self, now: Instant, effects: &mut Effects) {

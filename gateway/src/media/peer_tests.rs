@@ -124,6 +124,32 @@ fn close_notify_is_told_both_ways() {
 }
 
 #[test]
+fn close_notify_is_told_both_ways_after_media_and_garbage() {
+    let flowing = || {
+        let mut scene = Scene::connected(Setting::default());
+        let packet = scene.rtp(AUDIO_TYPE, 77, 5);
+        scene.receive(&packet).expect("authentic");
+        for kind in 20..=23 {
+            let _ = scene.receive(&[kind, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0]);
+            let packet = scene.rtp(AUDIO_TYPE, 77, 6 + u16::from(kind));
+            scene.receive(&packet).expect("authentic");
+        }
+        assert_eq!(scene.events(), []);
+        scene.sent();
+        scene
+    };
+    let mut scene = flowing();
+    scene.hang_up();
+    assert_eq!(scene.events(), [MediaEventKind::PeerClosed]);
+    assert!(scene.peer.ended());
+
+    let mut scene = flowing();
+    scene.peer.close(scene.now, &mut scene.effects);
+    scene.exchange();
+    assert!(scene.closed);
+}
+
+#[test]
 fn a_restart_takes_over_with_its_first_check_and_keeps_the_keys() {
     let mut scene = Scene::connected(Setting::default());
     scene.peer.restart(generation("two"), true, true);
