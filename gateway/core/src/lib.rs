@@ -20,6 +20,7 @@ pub mod rate;
 pub mod refusal;
 pub mod seal;
 pub mod session;
+pub mod sip;
 pub mod ticket;
 pub mod timers;
 pub mod token;

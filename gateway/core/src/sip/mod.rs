@@ -1,0 +1,13 @@
+//! SIP without a socket: what this instance says to SIP servers, and what it makes of what they say.
+//!
+//! The shell owns transports and transactions (RFC 3261 §17 and §18: retransmissions, the ACK to a refusal, matching); the
+//! machines here own everything above. A machine is handed [`SipEvent`]s and asks for [`SipCommand`]s; the embedded registrar
+//! is a second machine over the same pair.
+
+mod address;
+mod command;
+mod message;
+
+pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
+pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
+pub use message::{Body, Headers, Method, SipRequest, SipResponse};
