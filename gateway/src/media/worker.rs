@@ -337,6 +337,8 @@ impl Worker {
 
     fn panicked(&mut self) {
         self.effects.events = vec![MediaEventKind::Failed(Failure::Broken)];
+        // What it did not finish leads nowhere; whoever gets its slot next must not inherit an address.
+        self.effects.routes_added.clear();
         bump(&self.counters().panics, 1);
     }
 
@@ -432,3 +434,6 @@ impl Clock {
         self.last.checked_sub(self.frozen).unwrap_or(self.last)
     }
 }
+
+#[cfg(test)]
+mod tests;
