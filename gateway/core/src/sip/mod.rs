@@ -6,8 +6,10 @@
 
 mod address;
 mod command;
+mod digest;
 mod message;
 
 pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
 pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
+pub use digest::{Algorithm, Authorization, Challenge, Credentials};
 pub use message::{Body, Headers, Method, SipRequest, SipResponse};
