@@ -128,8 +128,10 @@ const MOVE_TRIES = 5;
 const MOVE_STEP_MS = 5_000;
 /** Balancers known at once; more are ignored. */
 const MAX_URLS = 16;
-/** A loss sooner than this after an attach continues the retries before it, so that nothing loops fast. */
+/** A loss sooner than this after an attach is an early one. */
 const STABLE_MS = 1_000;
+/** After this many early losses in a row the next one continues the retries before it, so that nothing loops fast. */
+const MAX_EARLY = 3;
 /** A socket that has not answered this long after a probe did is taken for dead: the network changed under it. */
 const LINK_ANSWER_MS = 250;
 /** What a verdict on an instance in use means. */
@@ -162,6 +164,8 @@ export class Reconnect {
   #windowMs = DEFAULT_WINDOW_MS;
   #attempt = 0;
   #attachedAt = 0;
+  /** Losses in a row that came early. */
+  #early = 0;
   #failingSince: number | undefined;
   #tried = 0;
   /** Another balancer was asked about this loss. */
@@ -545,7 +549,10 @@ export class Reconnect {
       this.#loss.kind = kind;
     } else {
       this.#loss = { kind, since: now };
-      this.#attempt = now - this.#attachedAt < STABLE_MS ? this.#attempt : 0;
+      this.#early = now - this.#attachedAt < STABLE_MS ? this.#early + 1 : 0;
+      if (this.#early <= MAX_EARLY) {
+        this.#attempt = 0;
+      }
       this.#commands.push({ tell: "signaling-lost", kind });
     }
   }

@@ -509,3 +509,18 @@ test("gives up after its time without success", () => {
   expect(bench.last("stopped").error.reason).toBe("unreachable");
   expect(bench.now).toBeGreaterThanOrEqual(60_000);
 });
+
+test("a few losses right after each attach hardly wait, a loop of them waits ever longer", () => {
+  const bench = attached();
+  const waits = Array.from({ length: 7 }, () => {
+    bench.pass(100);
+    bench.machine.handleClosed(bench.machine.link ?? -1, 4503, "gone", bench.now);
+    const lostAt = bench.now;
+    bench.pass((bench.machine.pollTimeout() ?? 0) - lostAt);
+    bench.machine.handleSignedIn(bench.last("sign-in").ask, session, bench.now);
+    bench.machine.handleAttached(bench.last("open").link, told, bench.now);
+    bench.take();
+    return bench.now - lostAt;
+  });
+  expect(waits).toEqual([10, 10, 10, 50, 100, 200, 400]);
+});
