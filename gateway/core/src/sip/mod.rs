@@ -6,10 +6,16 @@
 
 mod address;
 mod command;
+mod dialog;
 mod digest;
 mod message;
+mod names;
+mod registration;
 
 pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
 pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
+pub use dialog::{Dialog, OutOfOrder};
 pub use digest::{Algorithm, Authorization, Challenge, Credentials};
 pub use message::{Body, Headers, Method, SipRequest, SipResponse};
+pub use names::Names;
+pub use registration::{Ask, Registered, Registration};
