@@ -18,6 +18,7 @@ pub mod load;
 pub mod random;
 pub mod rate;
 pub mod refusal;
+pub mod sdp;
 pub mod seal;
 pub mod session;
 pub mod sip;

@@ -171,7 +171,8 @@ impl<'a> Block<'a> {
         let types = formats.filter_map(|one| one.parse().ok()).filter(|one| *one < 128);
         let mut codecs: Vec<Codec> = Vec::new();
         for payload_type in types {
-            let codec = Codec::read(payload_type, self.of_type("rtpmap", payload_type), self.of_type("fmtp", payload_type));
+            let codec =
+                Codec::read(payload_type, self.of_type("rtpmap", payload_type), self.of_type("fmtp", payload_type));
             codecs.extend(codec.filter(|new| !codecs.iter().any(|old| old.payload_type == new.payload_type)));
         }
         codecs
@@ -232,7 +233,9 @@ impl<'a> Media<'a> {
 /// `IN IP4 192.0.2.1`
 fn address(value: &str) -> Option<IpAddr> {
     let mut words = value.split_ascii_whitespace();
-    let (Some("IN"), Some("IP4" | "IP6"), Some(address)) = (words.next(), words.next(), words.next()) else { return None };
+    let (Some("IN"), Some("IP4" | "IP6"), Some(address)) = (words.next(), words.next(), words.next()) else {
+        return None;
+    };
     address.parse().ok().filter(|address: &IpAddr| !address.is_multicast())
 }
 

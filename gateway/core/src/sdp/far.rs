@@ -71,7 +71,19 @@ pub struct FarSdp {
     /// What both sides agreed on last, as this side's lines.
     agreed: Vec<Section>,
     held_as_agreed: bool,
-    offered: bool,
+    last: Last,
+}
+
+/// Who described the session last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Last {
+    /// Nobody, or an offer of ours failed.
+    Nothing,
+    /// We offered; `answered` once it was.
+    Offer { answered: bool },
+    /// We answered.
+    Answer,
 }
 
 impl FarSdp {
@@ -89,7 +101,7 @@ impl FarSdp {
             said: Vec::new(),
             agreed: Vec::new(),
             held_as_agreed: false,
-            offered: false,
+            last: Last::Nothing,
         }
     }
 
@@ -137,13 +149,13 @@ impl FarSdp {
     /// Our offer was refused or never answered: what was agreed before holds.
     pub fn offer_refused(&mut self) {
         self.held = self.held_as_agreed;
-        self.offered = false;
+        self.last = Last::Nothing;
     }
 
     /// Whether an offer of ours waits for its answer, so that one of theirs is glare (RFC 3261 §14.2).
     #[must_use]
     pub fn is_offering(&self) -> bool {
-        self.offered
+        self.last == Last::Offer { answered: false }
     }
 
     /// Whether this side holds.
@@ -172,9 +184,7 @@ impl FarSdp {
     /// See [`SdpError`].
     pub fn handle_answer(&mut self, text: &str) -> Result<FarMedia, SdpError> {
         // After the first answer more may follow, from other branches of a fork or repeated in the 200.
-        if self.said.is_empty() || !self.offered && self.said == self.agreed {
-            return Err(SdpError::NoOffer);
-        }
+        let Last::Offer { .. } = self.last else { return Err(SdpError::NoOffer) };
         let answer = Description::parse(text)?;
         let mut outcome = Outcome::default();
         let mut agreed = Vec::with_capacity(self.said.len());
@@ -189,7 +199,7 @@ impl FarSdp {
         let media = outcome.media()?;
         self.agreed = agreed;
         self.held_as_agreed = self.held;
-        self.offered = false;
+        self.last = Last::Offer { answered: true };
         Ok(media)
     }
 
@@ -208,14 +218,15 @@ impl FarSdp {
         let media = outcome.media()?;
         self.agreed.clone_from(&sections);
         self.held_as_agreed = self.held;
-        self.offered = false;
+        self.last = Last::Answer;
         Ok((self.say(sections), media))
     }
 
     fn fresh(&self, video: bool) -> Open {
         let profile = if self.security == Security::Required { Profile::Savp } else { Profile::Avp };
         let suites = if self.security == Security::Plain { &[][..] } else { &SrtpSuite::ALL };
-        let crypto = suites.iter().zip(1..).map(|(suite, tag)| Crypto { tag, suite: *suite, secret: self.secret(video) });
+        let crypto =
+            suites.iter().zip(1..).map(|(suite, tag)| Crypto { tag, suite: *suite, secret: self.secret(video) });
         Open {
             video,
             ip: self.local.ip,
@@ -281,7 +292,7 @@ impl FarSdp {
     }
 
     fn say_offer(&mut self, sections: Vec<Section>) -> String {
-        self.offered = true;
+        self.last = Last::Offer { answered: false };
         self.say(sections)
     }
 
@@ -301,7 +312,7 @@ impl FarSdp {
             Ok((open, _)) => Section::Open(open.clone()),
             Err(_) => ours.refused(),
         };
-        outcome.note(ours.video, found.map(|(_, stream)| stream));
+        outcome.note(theirs, found.map(|(_, stream)| stream));
         agreed
     }
 
@@ -345,7 +356,7 @@ impl FarSdp {
             Ok((open, _)) => Section::Open(open.clone()),
             Err(_) => Section::refusal(theirs),
         };
-        outcome.note(video, found.map(|(_, stream)| stream));
+        outcome.note(theirs, found.map(|(_, stream)| stream));
         section
     }
 
@@ -378,7 +389,13 @@ impl FarSdp {
     }
 
     /// The stream between a section of ours, under our numbers, and one of theirs, in which `sent` are the numbers we use.
-    fn stream(&self, ours: &Open, theirs: &Media<'_>, sent: &[Codec], srtp: Option<SrtpKeys>) -> Result<FarStream, SdpError> {
+    fn stream(
+        &self,
+        ours: &Open,
+        theirs: &Media<'_>,
+        sent: &[Codec],
+        srtp: Option<SrtpKeys>,
+    ) -> Result<FarStream, SdpError> {
         let address = theirs.address.ok_or(SdpError::Address)?;
         let send = *sent.iter().find(|codec| codec.kind != CodecKind::TelephoneEvent).ok_or(SdpError::NoCodec)?;
         let is_digits = |codec: &&Codec| codec.kind == CodecKind::TelephoneEvent;
@@ -432,21 +449,24 @@ fn free_number(used: &[Codec], wanted: u8) -> u8 {
 struct Outcome {
     audio: Option<Result<FarStream, SdpError>>,
     video: Option<FarStream>,
+    held_by_far: bool,
 }
 
 impl Outcome {
-    fn note(&mut self, video: bool, found: Result<FarStream, SdpError>) {
-        match (video, found) {
-            (true, Ok(stream)) => self.video = Some(stream),
+    fn note(&mut self, theirs: &Media<'_>, found: Result<FarStream, SdpError>) {
+        match (theirs.media, found) {
+            ("audio", found) => {
+                self.audio = Some(found);
+                self.held_by_far = !hears(theirs);
+            }
+            (_, Ok(stream)) => self.video = Some(stream),
             // A picture that cannot be had costs no call.
-            (true, Err(_)) => {}
-            (false, found) => self.audio = Some(found),
+            (_, Err(_)) => {}
         }
     }
 
     fn media(self) -> Result<FarMedia, SdpError> {
         let audio = self.audio.ok_or(SdpError::NoAudio)??;
-        let held_by_far = !audio.hears_us();
-        Ok(FarMedia { audio, video: self.video, held_by_far })
+        Ok(FarMedia { audio, video: self.video, held_by_far: self.held_by_far })
     }
 }
