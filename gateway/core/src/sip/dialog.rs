@@ -6,9 +6,9 @@ use super::message::{Headers, Method, SipRequest, SipResponse};
 use serde::{Deserialize, Serialize};
 
 /// Most hops of a request (RFC 3261 §8.1.1.6).
-pub const MAX_FORWARDS: &str = "70";
+pub(super) const MAX_FORWARDS: &str = "70";
 /// Longest route set that is kept.
-pub const MAX_ROUTES: usize = 16;
+const MAX_ROUTES: usize = 16;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Dialog {
 
 /// The URI of the Contact header field.
 #[must_use]
-pub fn contact(headers: &Headers) -> Option<String> {
+fn contact(headers: &Headers) -> Option<String> {
     NameAddr::parse(headers.get("Contact")?).ok().map(|contact| contact.uri)
 }
 

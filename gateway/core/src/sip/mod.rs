@@ -5,6 +5,7 @@
 //! is a second machine over the same pair.
 
 mod address;
+mod agent;
 mod command;
 mod dialog;
 mod digest;
@@ -13,6 +14,7 @@ mod names;
 mod registration;
 
 pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
+pub use agent::{Agent, AgentError, AgentSettings, Identity, LeaseId, LegEnd, LegId, SipCounts, SipNews};
 pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
 pub use dialog::{Dialog, OutOfOrder};
 pub use digest::{Algorithm, Authorization, Challenge, Credentials};

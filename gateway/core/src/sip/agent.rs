@@ -1,0 +1,562 @@
+//! The instance's SIP user agent: a registration for every attached user, and the legs of their calls.
+//!
+//! It speaks to SIP servers only: every request goes to one of them, and whatever comes from elsewhere is dropped. It knows
+//! leases (sessions) and legs, no browsers and no media; session descriptions pass through as text.
+//!
+//! Owes: [`Agent::next_command`] and [`Agent::next_news`] are to be emptied after every call, [`Agent::handle_timeout`] is
+//! called at [`Agent::poll_timeout`]. Nothing leaves for a lease whose browser has yet to prove that it is here
+//! ([`Agent::set_proven`]).
+
+mod established;
+mod incoming;
+mod leg;
+mod outgoing;
+mod registering;
+mod servers;
+
+use super::address::{MAX_URI_BYTES, NameAddr, SipUri, tag_of};
+use super::command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
+use super::dialog::MAX_FORWARDS;
+use super::digest::{Challenge, Credentials};
+use super::message::{Headers, Method, SipRequest, SipResponse};
+use super::names::Names;
+use super::registration::Registered;
+use crate::random::Random;
+use crate::timers::Timers;
+use leg::{Leg, LegState};
+use registering::Lease;
+use servers::Server;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+pub use leg::{LeaseId, LegEnd, LegId};
+pub use registering::Identity;
+
+/// Methods we take in.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
+/// Commands kept for a lease whose browser has yet to prove itself; beyond it the oldest is dropped.
+const MAX_HELD: usize = 64;
+
+/// What the agent is told at its start.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// SIP servers, the preferred one first.
+    pub servers: Vec<Peer>,
+    /// The domain of the users' addresses.
+    pub domain: String,
+    /// Digest is answered for this realm only.
+    pub realm: String,
+    /// A far side that hears nothing of us for so long ends the call (RFC 4028).
+    pub session_expires: Duration,
+    /// Most legs at once; beyond it an INVITE is answered 503.
+    pub legs: usize,
+    /// Most legs of one lease; beyond it an INVITE is answered 486.
+    pub legs_per_lease: usize,
+    /// In the User-Agent header field.
+    pub user_agent: String,
+}
+
+/// What the agent tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SipNews {
+    /// A user's registration changed.
+    Registration {
+        /// Whose.
+        lease: LeaseId,
+        /// To what.
+        registered: Registered,
+    },
+    /// Somebody calls. Owes [`Agent::accept`] or [`Agent::reject`].
+    Incoming {
+        /// Whom.
+        lease: LeaseId,
+        /// The new leg.
+        leg: LegId,
+        /// Who calls, as a URI.
+        from: String,
+        /// The caller's display name.
+        name: Option<String>,
+        /// The offer; without one ours goes into the answer.
+        offer: Option<String>,
+    },
+    /// A provisional answer to our INVITE.
+    Progress {
+        /// Which leg.
+        leg: LegId,
+        /// 180 to 199.
+        status: u16,
+        /// Early media.
+        sdp: Option<String>,
+    },
+    /// Our INVITE was answered.
+    Answered {
+        /// Which leg.
+        leg: LegId,
+        /// The answer to our offer; `None` if it came in a provisional answer.
+        sdp: Option<String>,
+    },
+    /// The far side changes the session. Owes [`Agent::answer_offer`].
+    Offered {
+        /// Which leg.
+        leg: LegId,
+        /// The offer; without one the answer carries ours.
+        offer: Option<String>,
+    },
+    /// The answer to an offer of ours in a running call, or in our 2xx.
+    OfferAnswered {
+        /// Which leg.
+        leg: LegId,
+        /// The description, or why there is none.
+        answer: Result<String, u16>,
+    },
+    /// A digit came by INFO.
+    Digit {
+        /// Which leg.
+        leg: LegId,
+        /// 0-9, A-D, `*`, `#`.
+        digit: char,
+    },
+    /// How our transfer goes.
+    Transfer {
+        /// Which leg.
+        leg: LegId,
+        /// The status of the new call as the far side tells it, 200 at the end of a good one.
+        status: u16,
+    },
+    /// The far side wants us to call somebody else instead; owes [`Agent::answer_transfer`].
+    TransferAsked {
+        /// Which leg.
+        leg: LegId,
+        /// Whom.
+        to: String,
+    },
+    /// The leg is over.
+    Ended {
+        /// Which leg.
+        leg: LegId,
+        /// Why.
+        why: LegEnd,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// No SIP server can be reached, or the user is not registered.
+    #[error("no SIP server serves this user")]
+    Unavailable,
+    /// The target is no SIP address.
+    #[error("not a SIP address")]
+    BadTarget,
+    /// Not in this state of the leg.
+    #[error("not in this state of the call")]
+    WrongState,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SipCounts {
+    /// Requests from addresses that are no server's.
+    pub strangers: u64,
+    /// Requests for dialogs that are not here (481).
+    pub unknown_dialogs: u64,
+    /// INVITEs refused for a limit.
+    pub refused: u64,
+    /// Commands dropped because their browser never proved itself.
+    pub withheld: u64,
+}
+
+/// What a client transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Heartbeat(usize),
+    Register(LeaseId, usize),
+    Unregister,
+    Invite(LegId),
+    Offer(LegId),
+    Refer(LegId),
+    /// BYE, INFO: whatever the answer, nothing follows.
+    Notice(LeaseId),
+}
+
+/// A request that is out.
+#[derive(Debug)]
+struct Pending {
+    purpose: Purpose,
+    server: usize,
+    request: SipRequest,
+    credentials: Option<Credentials>,
+    challenged: bool,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Server(usize),
+    Registration(LeaseId, usize),
+    Leg(LegId),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Agent {
+    settings: AgentSettings,
+    names: Names,
+    servers: Vec<Server>,
+    leases: BTreeMap<LeaseId, Lease>,
+    legs: BTreeMap<LegId, Leg>,
+    by_call_id: BTreeMap<String, Vec<LegId>>,
+    pending: BTreeMap<ClientTransaction, Pending>,
+    answering: BTreeMap<ServerTransaction, LegId>,
+    timers: Timers<Due>,
+    last: u64,
+    counts: SipCounts,
+    commands: VecDeque<SipCommand>,
+    news: VecDeque<SipNews>,
+}
+
+impl Agent {
+    /// Opens a flow to every server.
+    pub fn new(settings: AgentSettings, random: &mut impl Random, now: Instant) -> Self {
+        let servers = settings.servers.iter().map(|peer| Server::new(*peer, now)).collect();
+        let mut agent = Self {
+            settings,
+            names: Names::new(random),
+            servers,
+            leases: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            by_call_id: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            answering: BTreeMap::new(),
+            timers: Timers::new(),
+            last: 0,
+            counts: SipCounts::default(),
+            commands: VecDeque::new(),
+            news: VecDeque::new(),
+        };
+        (0..agent.servers.len()).for_each(|server| agent.settle_server(server));
+        agent
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counts(&self) -> &SipCounts {
+        &self.counts
+    }
+
+    /// Users whose calls arrive here.
+    #[must_use]
+    pub fn registered(&self) -> u32 {
+        self.leases.values().filter(|lease| lease.is_bound()).count() as u32
+    }
+
+    /// The next thing for the shell to do.
+    pub fn next_command(&mut self) -> Option<SipCommand> {
+        self.commands.pop_front()
+    }
+
+    /// The next thing for the owner to know.
+    pub fn next_news(&mut self) -> Option<SipNews> {
+        self.news.pop_front()
+    }
+
+    /// When it wants to be driven, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.timers.next()
+    }
+
+    /// Acts on what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.timers.pop_due(now) {
+            match due {
+                Due::Server(server) => self.handle_server_timeout(server, now),
+                Due::Registration(lease, server) => self.handle_registration_timeout(lease, server, now),
+                Due::Leg(leg) => self.handle_session_timer(leg, now),
+            }
+        }
+    }
+
+    /// Takes in what the sockets tell.
+    pub fn handle(&mut self, event: SipEvent, now: Instant) {
+        match event {
+            SipEvent::Up { peer, local } => self.handle_up(peer, local, now),
+            SipEvent::Down { peer } => self.handle_down(peer, now),
+            SipEvent::Response { transaction, response } => self.handle_response(transaction, response, now),
+            SipEvent::Failed { transaction, why } => self.handle_failed(transaction, why, now),
+            SipEvent::Request { transaction, from, request } => self.handle_request(transaction, from, request, now),
+            SipEvent::Cancelled(transaction) => self.handle_cancelled(transaction),
+            SipEvent::Acked { transaction, request } => self.handle_acked(transaction, &request),
+            SipEvent::NeverAcked(transaction) => self.handle_never_acked(transaction),
+        }
+    }
+
+    fn handle_response(&mut self, transaction: ClientTransaction, response: SipResponse, now: Instant) {
+        let Some(pending) = self.pending.get(&transaction) else {
+            return self.handle_late_response(transaction, &response);
+        };
+        let (purpose, server) = (pending.purpose, pending.server);
+        self.handle_heard(server, now);
+        if matches!(response.status, 401 | 407) && self.answer_challenge(transaction, &response) {
+            return;
+        }
+        let request = match response.is_final() {
+            true => self.pending.remove(&transaction).map(|pending| pending.request),
+            false => None,
+        };
+        match purpose {
+            Purpose::Register(lease, server) if response.is_final() => {
+                self.handle_registered(lease, server, &response, now);
+            }
+            Purpose::Invite(leg) => self.handle_invite_response(leg, &response, now),
+            Purpose::Offer(leg) if response.is_final() => self.handle_offer_response(leg, request, &response, now),
+            Purpose::Refer(leg) if response.is_final() && !response.is_success() => {
+                self.news.push_back(SipNews::Transfer { leg, status: response.status });
+            }
+            Purpose::Refer(leg) if response.is_final() => {
+                self.news.push_back(SipNews::Transfer { leg, status: 100 });
+            }
+            Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+            Purpose::Register(..) | Purpose::Offer(_) | Purpose::Refer(_) => {}
+        }
+    }
+
+    fn handle_failed(&mut self, transaction: ClientTransaction, why: SendFailure, now: Instant) {
+        let Some(pending) = self.pending.remove(&transaction) else { return };
+        match pending.purpose {
+            Purpose::Register(lease, server) => self.handle_register_failed(lease, server, now),
+            Purpose::Invite(leg) => {
+                let status = if why == SendFailure::TimedOut { 408 } else { 503 };
+                self.end_leg(leg, LegEnd::of_status(status));
+            }
+            // Neither an answer nor a way: the far side or its server has gone (RFC 3261 §12.2.1.2).
+            Purpose::Offer(leg) => self.end_leg(leg, LegEnd::FarLost),
+            Purpose::Refer(leg) => self.news.push_back(SipNews::Transfer { leg, status: 408 }),
+            Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+        }
+    }
+
+    /// Sends the request again with credentials, if the challenge is one for us and the first.
+    fn answer_challenge(&mut self, transaction: ClientTransaction, response: &SipResponse) -> bool {
+        let Some(pending) = self.pending.get(&transaction) else { return false };
+        let (asked, answer) = match response.status {
+            401 => ("WWW-Authenticate", "Authorization"),
+            _ => ("Proxy-Authenticate", "Proxy-Authorization"),
+        };
+        let realm = |challenge: &Challenge| challenge.realm == self.settings.realm;
+        let Some(challenge) = Challenge::strongest(response.headers.all(asked)).filter(realm) else { return false };
+        let Some(credentials) = pending.credentials.clone() else { return false };
+        if pending.challenged && !challenge.stale {
+            return false;
+        }
+        let Some(pending) = self.pending.remove(&transaction) else { return false };
+        let Pending { purpose, server, mut request, .. } = pending;
+        let cnonce = self.names.token();
+        let value = challenge.answer(&credentials, request.method.as_str(), &request.uri, &cnonce, 1);
+        request.headers.set(answer, value);
+        self.count_on(purpose, &mut request);
+        let challenged = Pending { purpose, server, request, credentials: Some(credentials), challenged: true };
+        self.transmit(challenged);
+        true
+    }
+
+    /// A request that goes out again has the next number (RFC 3261 §8.1.3.5), which its dialog must know.
+    fn count_on(&mut self, purpose: Purpose, request: &mut SipRequest) {
+        let next = request.cseq().unwrap_or(0) + 1;
+        request.headers.set("CSeq", format!("{next} {}", request.method));
+        match purpose {
+            Purpose::Register(lease, server) => {
+                if let Some(lease) = self.leases.get_mut(&lease) {
+                    lease.set_cseq(server, next);
+                }
+            }
+            Purpose::Offer(leg) | Purpose::Refer(leg) => {
+                if let Some(up) = self.legs.get_mut(&leg).and_then(Leg::up) {
+                    up.dialog.cseq = up.dialog.cseq.max(next);
+                }
+            }
+            Purpose::Invite(_) | Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+        }
+    }
+
+    /// Gives the request its Via and sends it; an INVITE and a re-INVITE are known by their leg from then on.
+    fn transmit(&mut self, mut pending: Pending) -> Option<ClientTransaction> {
+        let server = self.servers.get(pending.server)?;
+        let (peer, local) = (server.peer, server.local?);
+        self.last += 1;
+        let transaction = ClientTransaction(self.last);
+        let alias = if peer.transport.is_reliable() { ";alias" } else { "" };
+        let branch = self.names.branch();
+        pending.request.headers.remove("Via");
+        pending
+            .request
+            .headers
+            .push_front("Via", format!("SIP/2.0/{} {local};branch={branch};rport{alias}", peer.transport));
+        match pending.purpose {
+            Purpose::Invite(leg) => self.note_invite(leg, transaction, &pending.request),
+            Purpose::Offer(leg) => {
+                if let Some(up) = self.legs.get_mut(&leg).and_then(Leg::up) {
+                    up.ours = Some(transaction);
+                }
+            }
+            _ => {}
+        }
+        let command = SipCommand::Request { transaction, to: peer, request: pending.request.clone() };
+        let lease = self.lease_of(pending.purpose);
+        self.pending.insert(transaction, pending);
+        self.send(lease, command);
+        Some(transaction)
+    }
+
+    fn lease_of(&self, purpose: Purpose) -> Option<LeaseId> {
+        match purpose {
+            Purpose::Register(lease, _) | Purpose::Notice(lease) => Some(lease),
+            Purpose::Invite(leg) | Purpose::Offer(leg) | Purpose::Refer(leg) => {
+                self.legs.get(&leg).map(|leg| leg.lease)
+            }
+            Purpose::Heartbeat(_) | Purpose::Unregister => None,
+        }
+    }
+
+    /// Nothing leaves for a lease whose browser may be served elsewhere by now.
+    fn send(&mut self, lease: Option<LeaseId>, command: SipCommand) {
+        match lease.and_then(|lease| self.leases.get_mut(&lease)).filter(|lease| !lease.proven) {
+            None => self.commands.push_back(command),
+            Some(lease) => {
+                if lease.held.len() == MAX_HELD {
+                    lease.held.pop_front();
+                    self.counts.withheld += 1;
+                }
+                lease.held.push_back(command);
+            }
+        }
+    }
+
+    fn respond(&mut self, lease: Option<LeaseId>, transaction: ServerTransaction, response: SipResponse) {
+        self.send(lease, SipCommand::Respond { transaction, response });
+    }
+
+    fn refuse(&mut self, transaction: ServerTransaction, request: &SipRequest, status: u16) {
+        let tag = self.names.token();
+        let mut response = SipResponse::to(request, status, &tag);
+        if status == 503 {
+            response.headers.push("Retry-After", "5");
+        }
+        self.respond(None, transaction, response);
+    }
+
+    fn handle_request(&mut self, transaction: ServerTransaction, from: Peer, request: SipRequest, now: Instant) {
+        let Some(server) = self.server_of(from) else {
+            // Not even a refusal: it would tell a stranger who is here.
+            self.counts.strangers += 1;
+            return;
+        };
+        self.handle_heard(server, now);
+        let in_dialog = request.headers.get("To").and_then(tag_of).is_some();
+        match request.method {
+            _ if in_dialog => self.handle_in_dialog(transaction, request, now),
+            Method::Invite => self.handle_invite(transaction, server, request),
+            Method::Options => {
+                let tag = self.names.token();
+                let mut response = SipResponse::to(&request, 200, &tag);
+                response.headers.push("Allow", ALLOW);
+                response.headers.push("Accept", "application/sdp");
+                self.respond(None, transaction, response);
+            }
+            _ => self.refuse(transaction, &request, 405),
+        }
+    }
+
+    fn leg_of_dialog(&self, request: &SipRequest) -> Option<LegId> {
+        let legs = self.by_call_id.get(request.headers.get("Call-ID")?)?;
+        legs.iter().copied().find(|leg| match &self.legs[leg].state {
+            LegState::Up(up) => up.dialog.owns(request),
+            LegState::Alerting(alerting) => alerting.dialog.owns(request),
+            LegState::Calling(calling) => calling.forks.values().any(|fork| fork.owns(request)),
+        })
+    }
+
+    fn add_leg(&mut self, leg: Leg) -> LegId {
+        self.last += 1;
+        let id = LegId(self.last);
+        self.by_call_id.entry(leg.call_id.clone()).or_default().push(id);
+        self.legs.insert(id, leg);
+        id
+    }
+
+    fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+        let leg = self.legs.remove(&id)?;
+        if let Some(legs) = self.by_call_id.get_mut(&leg.call_id) {
+            legs.retain(|other| *other != id);
+            if legs.is_empty() {
+                self.by_call_id.remove(&leg.call_id);
+            }
+        }
+        self.answering.retain(|_, other| *other != id);
+        self.timers.set(Due::Leg(id), None);
+        Some(leg)
+    }
+
+    fn end_leg(&mut self, id: LegId, why: LegEnd) {
+        if self.remove_leg(id).is_some() {
+            self.news.push_back(SipNews::Ended { leg: id, why });
+        }
+    }
+}
+
+/// The parts of a request outside a dialog that all have in common.
+fn request(method: Method, uri: &str, from: &str, to: &str, call_id: &str, cseq: u32) -> SipRequest {
+    let headers: Headers = [
+        ("Max-Forwards", MAX_FORWARDS.to_owned()),
+        ("From", from.to_owned()),
+        ("To", to.to_owned()),
+        ("Call-ID", call_id.to_owned()),
+        ("CSeq", format!("{cseq} {method}")),
+    ]
+    .into_iter()
+    .collect();
+    SipRequest { method, uri: uri.to_owned(), headers, body: None }
+}
+
+/// The user part of an address (RFC 3261 §25.1): what is not allowed there is escaped.
+fn escape_user(user: &str) -> String {
+    use std::fmt::Write as _;
+    user.bytes().fold(String::with_capacity(user.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+/// The SIP address that a dialled text means in `domain`: a URI as it is, a name or a number in the domain.
+fn dialled(target: &str, domain: &str) -> Result<SipUri, AgentError> {
+    let text = target.trim();
+    if text.is_empty() || text.len() > MAX_URI_BYTES {
+        return Err(AgentError::BadTarget);
+    }
+    let has_scheme = ["sip:", "sips:"].iter().any(|scheme| text.to_ascii_lowercase().starts_with(scheme));
+    let uri = match (has_scheme, text.contains('@')) {
+        (true, _) => text.to_owned(),
+        (false, true) => format!("sip:{text}"),
+        (false, false) => format!("sip:{}@{domain}", escape_user(text)),
+    };
+    SipUri::parse(&uri).map_err(|_| AgentError::BadTarget)
+}
+
+fn display_of(value: &str) -> (String, Option<String>) {
+    match NameAddr::parse(value) {
+        Ok(address) => (address.uri, address.display.filter(|name| !name.is_empty())),
+        Err(_) => (String::new(), None),
+    }
+}
+
+fn transport_param(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+        Transport::Tls => ";transport=tls",
+    }
+}

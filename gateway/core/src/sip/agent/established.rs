@@ -1,0 +1,300 @@
+//! Answered calls: changes of the session, digits, transfer, the session timer, the end.
+
+use super::incoming::offered_timer;
+use super::leg::{Leg, LegState, SessionTimer};
+use super::outgoing::{agreed_timer, lists};
+use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled};
+use crate::sip::address::NameAddr;
+use crate::sip::command::ServerTransaction;
+use crate::sip::message::{Body, Method, SipRequest, SipResponse};
+use std::time::Instant;
+
+/// In the Reason header field of a BYE for a call whose instance is lost (RFC 3326).
+pub(super) const LOST: &str = "SIP;cause=410;text=\"instance lost\"";
+
+impl Agent {
+    /// Ends a leg whatever its state: BYE, CANCEL or 603. Nothing is told of it any more.
+    pub fn hang_up(&mut self, id: LegId) {
+        match self.legs.get_mut(&id).map(|leg| &mut leg.state) {
+            None => {}
+            // The leg stays until its INVITE is answered, since the answer may cross our CANCEL.
+            Some(LegState::Calling(_)) => self.cancel(id),
+            Some(LegState::Alerting(_)) => self.reject(id, 603),
+            Some(LegState::Up(up)) => {
+                let bye = up.dialog.request(Method::Bye);
+                if let Some(leg) = self.remove_leg(id) {
+                    self.send_in_dialog(leg.lease, leg.server, Purpose::Notice(leg.lease), bye);
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_in_dialog(&mut self, lease: LeaseId, server: usize, purpose: Purpose, mut request: SipRequest) {
+        let targets = matches!(request.method, Method::Invite | Method::Update | Method::Refer);
+        if targets && let Some(contact) = self.contact_of(lease, server) {
+            request.headers.push("Contact", contact);
+        }
+        request.headers.push("User-Agent", &self.settings.user_agent);
+        let credentials = self.leases.get(&lease).and_then(|lease| lease.identity.credentials.clone());
+        self.transmit(Pending { purpose, server, request, credentials, challenged: false });
+    }
+
+    /// Offers the far side a new description (hold, unhold). One offer at a time (RFC 3264 §4).
+    pub fn offer(&mut self, id: LegId, description: String) -> Result<(), AgentError> {
+        let up = self.legs.get_mut(&id).and_then(Leg::up).ok_or(AgentError::WrongState)?;
+        if up.ours.is_some() || up.theirs.is_some() {
+            return Err(AgentError::WrongState);
+        }
+        up.description = Some(description.clone());
+        self.reinvite(id, Method::Invite, Some(description));
+        Ok(())
+    }
+
+    fn reinvite(&mut self, id: LegId, method: Method, description: Option<String>) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (lease, server) = (leg.lease, leg.server);
+        let Some(up) = leg.up() else { return };
+        let mut request = up.dialog.request(method);
+        request.body = description.map(Body::sdp);
+        request.headers.push("Allow", ALLOW);
+        request.headers.push("Supported", "timer, replaces");
+        if let Some(timer) = up.timer {
+            let refresher = if timer.we_refresh { "uac" } else { "uas" };
+            request.headers.push("Session-Expires", format!("{};refresher={refresher}", timer.interval.as_secs()));
+        }
+        self.send_in_dialog(lease, server, Purpose::Offer(id), request);
+    }
+
+    pub(super) fn handle_offer_response(
+        &mut self,
+        id: LegId,
+        request: Option<SipRequest>,
+        response: &SipResponse,
+        now: Instant,
+    ) {
+        // The dialog is gone on the far side (RFC 3261 §12.2.1.2).
+        if matches!(response.status, 481 | 408) {
+            return self.end_leg(id, LegEnd::FarLost);
+        }
+        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
+        up.ours = None;
+        if response.is_success() {
+            up.dialog.refresh_target(&response.headers);
+            up.timer = agreed_timer(&response.headers, now).or(up.timer.map(|timer| timer.again(now)));
+        }
+        let offered = request.is_some_and(|request| request.body.is_some());
+        if offered {
+            let answer = match response.is_success() {
+                true => response.sdp().map(str::to_owned).ok_or(488),
+                false => Err(response.status),
+            };
+            self.news.push_back(SipNews::OfferAnswered { leg: id, answer });
+        }
+        self.settle_session_timer(id);
+    }
+
+    /// Answers a change that the far side asked for, with a description or a status.
+    pub fn answer_offer(&mut self, id: LegId, answer: Result<String, u16>, now: Instant) {
+        let ours = self.settings.session_expires;
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (lease, server) = (leg.lease, leg.server);
+        let Some(up) = leg.up() else { return };
+        let Some((transaction, request)) = up.theirs.take() else { return };
+        let status = answer.as_ref().err().copied().unwrap_or(200);
+        let mut response = SipResponse::to(&request, status, &up.dialog.local_tag());
+        if let Ok(description) = answer {
+            up.offered_in_answer = request.sdp().is_none() && request.method == Method::Invite;
+            up.timer = offered_timer(&request, ours, &mut response, now).or(up.timer);
+            up.description = Some(description.clone());
+            response.body = Some(Body::sdp(description));
+        }
+        if let Some(contact) = self.contact_of(lease, server) {
+            response.headers.push("Contact", contact);
+        }
+        if request.method == Method::Invite && status == 200 {
+            self.answering.insert(transaction, id);
+        }
+        self.respond(Some(lease), transaction, response);
+        self.settle_session_timer(id);
+    }
+
+    /// Sends a digit by INFO, for a far side without telephone events.
+    pub fn send_digit(&mut self, id: LegId, digit: char) -> Result<(), AgentError> {
+        let leg = self.legs.get_mut(&id).ok_or(AgentError::WrongState)?;
+        let (lease, server) = (leg.lease, leg.server);
+        let up = leg.up().ok_or(AgentError::WrongState)?;
+        let mut info = up.dialog.request(Method::Info);
+        let text = format!("Signal={digit}\r\nDuration=160\r\n");
+        info.body = Some(Body { content_type: "application/dtmf-relay".to_owned(), text });
+        self.send_in_dialog(lease, server, Purpose::Notice(lease), info);
+        Ok(())
+    }
+
+    /// Asks the far side to call `target` instead (RFC 3515), in place of `replaced` where the target is in a call with us
+    /// already (RFC 3891).
+    pub fn transfer(&mut self, id: LegId, target: &str, replaced: Option<LegId>) -> Result<(), AgentError> {
+        let mut refer_to = dialled(target, &self.settings.domain)?.to_string();
+        if let Some(other) = replaced {
+            let other = self.legs.get_mut(&other).and_then(Leg::up).ok_or(AgentError::WrongState)?;
+            let (call_id, to, from) = (&other.dialog.call_id, other.dialog.remote_tag(), other.dialog.local_tag());
+            let replaces = super::escape_user(&format!("{call_id};to-tag={to};from-tag={from}"));
+            refer_to = format!("{}?Replaces={}", other.dialog.target, replaces.replace('=', "%3D"));
+        }
+        let leg = self.legs.get_mut(&id).ok_or(AgentError::WrongState)?;
+        let (lease, server) = (leg.lease, leg.server);
+        let up = leg.up().ok_or(AgentError::WrongState)?;
+        let mut refer = up.dialog.request(Method::Refer);
+        refer.headers.push("Refer-To", format!("<{refer_to}>"));
+        if let Some(address) = self.address_of(lease) {
+            refer.headers.push("Referred-By", format!("<{address}>"));
+        }
+        self.send_in_dialog(lease, server, Purpose::Refer(id), refer);
+        Ok(())
+    }
+
+    pub(super) fn handle_in_dialog(&mut self, transaction: ServerTransaction, request: SipRequest, now: Instant) {
+        let Some(id) = self.leg_of_dialog(&request) else {
+            self.counts.unknown_dialogs += 1;
+            return self.refuse(transaction, &request, 481);
+        };
+        let lease = self.legs[&id].lease;
+        if let Some(up) = self.legs.get_mut(&id).and_then(Leg::up)
+            && up.dialog.accept(&request).is_err()
+        {
+            return self.refuse(transaction, &request, 500);
+        }
+        match request.method {
+            Method::Bye => {
+                self.confirm(lease, transaction, &request);
+                let lost = request.headers.get("Reason").is_some_and(|reason| reason.contains("instance lost"));
+                self.end_leg(id, if lost { LegEnd::FarLost } else { LegEnd::HungUp });
+            }
+            Method::Invite | Method::Update => self.handle_change(id, transaction, request, now),
+            Method::Info => self.handle_info(id, transaction, &request),
+            Method::Notify => {
+                self.confirm(lease, transaction, &request);
+                self.handle_notify(id, &request);
+            }
+            Method::Refer => self.handle_refer(id, transaction, &request),
+            Method::Options => self.confirm(lease, transaction, &request),
+            _ => self.refuse(transaction, &request, 405),
+        }
+    }
+
+    fn confirm(&mut self, lease: LeaseId, transaction: ServerTransaction, request: &SipRequest) {
+        let mut response = SipResponse::to(request, 200, "");
+        if request.method == Method::Options {
+            response.headers.push("Allow", ALLOW);
+        }
+        self.respond(Some(lease), transaction, response);
+    }
+
+    fn handle_change(&mut self, id: LegId, transaction: ServerTransaction, request: SipRequest, now: Instant) {
+        let ours = self.settings.session_expires;
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (lease, server) = (leg.lease, leg.server);
+        let Some(up) = leg.up() else { return self.refuse(transaction, &request, 491) };
+        // Glare (RFC 3261 §14.2), and one change at a time.
+        if up.ours.is_some() || up.theirs.is_some() {
+            let status = if up.ours.is_some() { 491 } else { 500 };
+            return self.refuse(transaction, &request, status);
+        }
+        up.dialog.refresh_target(&request.headers);
+        up.takes_update |= lists(&request.headers, "Allow", "UPDATE");
+        if request.method == Method::Update && request.body.is_none() {
+            // A refresh that changes nothing (RFC 4028 §9).
+            let mut response = SipResponse::to(&request, 200, "");
+            up.timer = offered_timer(&request, ours, &mut response, now).or(up.timer);
+            if let Some(contact) = self.contact_of(lease, server) {
+                response.headers.push("Contact", contact);
+            }
+            self.respond(Some(lease), transaction, response);
+            return self.settle_session_timer(id);
+        }
+        let offer = request.sdp().map(str::to_owned);
+        up.theirs = Some((transaction, request));
+        self.news.push_back(SipNews::Offered { leg: id, offer });
+    }
+
+    fn handle_info(&mut self, id: LegId, transaction: ServerTransaction, request: &SipRequest) {
+        let lease = self.legs[&id].lease;
+        match request.body.as_ref().map(|body| (body, body.content_type.to_ascii_lowercase())) {
+            None => self.confirm(lease, transaction, request),
+            Some((body, kind)) if kind.starts_with("application/dtmf") => {
+                let digit = digit_of(&body.text);
+                self.confirm(lease, transaction, request);
+                if let Some(digit) = digit {
+                    self.news.push_back(SipNews::Digit { leg: id, digit });
+                }
+            }
+            Some(_) => self.refuse(transaction, request, 415),
+        }
+    }
+
+    /// How a transfer of ours goes: a status line as the body (RFC 3515 §2.4.5).
+    fn handle_notify(&mut self, id: LegId, request: &SipRequest) {
+        let status = request.body.as_ref().and_then(|body| {
+            let line = body.text.lines().next()?.strip_prefix("SIP/2.0 ")?;
+            line.split(' ').next()?.parse::<u16>().ok()
+        });
+        if let Some(status) = status {
+            self.news.push_back(SipNews::Transfer { leg: id, status });
+        }
+    }
+
+    fn handle_refer(&mut self, id: LegId, transaction: ServerTransaction, request: &SipRequest) {
+        let target = request.headers.get("Refer-To").and_then(|value| NameAddr::parse(value).ok());
+        let Some(target) = target else { return self.refuse(transaction, request, 400) };
+        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else {
+            return self.refuse(transaction, request, 403);
+        };
+        if up.theirs.is_some() {
+            return self.refuse(transaction, request, 491);
+        }
+        up.theirs = Some((transaction, request.clone()));
+        self.news.push_back(SipNews::TransferAsked { leg: id, to: target.uri });
+    }
+
+    /// Answers a far side that wants its call transferred: 202, or a status that declines.
+    pub fn answer_transfer(&mut self, id: LegId, status: u16) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let lease = leg.lease;
+        let Some((transaction, request)) = leg.up().and_then(|up| up.theirs.take()) else { return };
+        let response = SipResponse::to(&request, status, "");
+        self.respond(Some(lease), transaction, response);
+    }
+
+    pub(super) fn settle_session_timer(&mut self, id: LegId) {
+        let due = self.legs.get_mut(&id).and_then(Leg::up).and_then(|up| up.timer).map(|timer| timer.due);
+        self.timers.set(Due::Leg(id), due.map(|due| (due, "session timer")));
+    }
+
+    pub(super) fn handle_session_timer(&mut self, id: LegId, now: Instant) {
+        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
+        let Some(timer) = up.timer else { return };
+        if !timer.we_refresh {
+            // Nobody refreshed: the far side has gone (RFC 4028 §10).
+            self.hang_up(id);
+            return self.news.push_back(SipNews::Ended { leg: id, why: LegEnd::FarLost });
+        }
+        up.timer = Some(SessionTimer::again(timer, now));
+        if up.ours.is_none() && up.theirs.is_none() {
+            let (method, description) = match up.takes_update {
+                true => (Method::Update, None),
+                false => (Method::Invite, up.description.clone()),
+            };
+            self.reinvite(id, method, description);
+        }
+        self.settle_session_timer(id);
+    }
+}
+
+/// `Signal=5` (application/dtmf-relay) or the digit alone (application/dtmf).
+fn digit_of(text: &str) -> Option<char> {
+    let signal = text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then_some(value)
+    });
+    let digit = signal.unwrap_or(text).trim().chars().next()?.to_ascii_uppercase();
+    digit.is_ascii_digit().then_some(digit).or(matches!(digit, '*' | '#' | 'A'..='D').then_some(digit))
+}

@@ -1,0 +1,139 @@
+//! One call towards the SIP side: an INVITE and the dialog that it makes.
+
+use crate::sip::command::{ClientTransaction, ServerTransaction};
+use crate::sip::dialog::Dialog;
+use crate::sip::message::SipRequest;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Names a leg; never used twice by one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u64);
+
+/// Names the holder of a registration and of legs: a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub u64);
+
+/// Why a leg is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegEnd {
+    /// The far side said BYE.
+    HungUp,
+    /// The far side's instance is lost, or its part of the dialog is: BYE with that reason, 481, 408.
+    FarLost,
+    /// The caller took its call back.
+    Cancelled,
+    /// 486, 600.
+    Busy,
+    /// 603, and a 403 of the far side.
+    Rejected,
+    /// 408, 480, 487: nobody answered.
+    NoAnswer,
+    /// 404, 410, 484, 604.
+    NotFound,
+    /// Anything else.
+    Failed(u16),
+}
+
+impl LegEnd {
+    /// What the final answer to an INVITE means.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            486 | 600 => Self::Busy,
+            403 | 603 => Self::Rejected,
+            408 | 480 | 487 => Self::NoAnswer,
+            404 | 410 | 484 | 604 => Self::NotFound,
+            other => Self::Failed(other),
+        }
+    }
+}
+
+/// | state | left by |
+/// |---|---|
+/// | calling | a final answer |
+/// | alerting | our final answer, or the caller's CANCEL |
+/// | up | BYE of either side, 481, the session timer |
+#[derive(Debug)]
+pub(super) enum LegState {
+    /// We sent INVITE.
+    Calling(Calling),
+    /// INVITE came and waits for us.
+    Alerting(Alerting),
+    /// Answered.
+    Up(Box<Up>),
+}
+
+#[derive(Debug)]
+pub(super) struct Calling {
+    /// Of the INVITE that is out.
+    pub(super) transaction: ClientTransaction,
+    /// The INVITE that is out.
+    pub(super) invite: SipRequest,
+    /// Early dialogs by To tag: one per fork.
+    pub(super) forks: BTreeMap<String, Dialog>,
+    /// CANCEL was asked for: a late 2xx is answered by BYE.
+    pub(super) cancelled: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Alerting {
+    pub(super) transaction: ServerTransaction,
+    pub(super) invite: SipRequest,
+    pub(super) dialog: Dialog,
+}
+
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) dialog: Dialog,
+    /// Our re-INVITE or UPDATE that is out.
+    pub(super) ours: Option<ClientTransaction>,
+    /// The far side's re-INVITE or UPDATE that waits for our answer.
+    pub(super) theirs: Option<(ServerTransaction, SipRequest)>,
+    /// What we last described, for a refresh that changes nothing.
+    pub(super) description: Option<String>,
+    pub(super) timer: Option<SessionTimer>,
+    /// The far side lists UPDATE.
+    pub(super) takes_update: bool,
+    /// Our 2xx carried an offer; the ACK brings its answer.
+    pub(super) offered_in_answer: bool,
+}
+
+/// RFC 4028.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SessionTimer {
+    pub(super) interval: Duration,
+    pub(super) we_refresh: bool,
+    pub(super) due: Instant,
+}
+
+impl SessionTimer {
+    /// We refresh at half the time; without a refresh of the far side we end at a third, or 32 s, before the end (RFC 4028 §10).
+    pub(super) fn new(interval: Duration, we_refresh: bool, now: Instant) -> Self {
+        let margin = (interval / 3).min(Duration::from_secs(32));
+        Self { interval, we_refresh, due: now + if we_refresh { interval / 2 } else { interval - margin } }
+    }
+
+    pub(super) fn again(self, now: Instant) -> Self {
+        Self::new(self.interval, self.we_refresh, now)
+    }
+}
+
+/// A leg.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) lease: LeaseId,
+    /// Index of the server it goes through.
+    pub(super) server: usize,
+    pub(super) call_id: String,
+    pub(super) state: LegState,
+}
+
+impl Leg {
+    pub(super) fn up(&mut self) -> Option<&mut Up> {
+        match &mut self.state {
+            LegState::Up(up) => Some(up),
+            LegState::Calling(_) | LegState::Alerting(_) => None,
+        }
+    }
+}

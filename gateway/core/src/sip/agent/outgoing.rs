@@ -1,0 +1,182 @@
+//! Calls that our user makes, up to their final answer.
+
+use super::leg::{Calling, Leg, LegState, SessionTimer, Up};
+use super::{ALLOW, Agent, AgentError, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, request};
+use crate::sip::address::{NameAddr, tag_of};
+use crate::sip::command::{ClientTransaction, SipCommand};
+use crate::sip::dialog::Dialog;
+use crate::sip::message::{Body, Headers, Method, SipRequest, SipResponse};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Early dialogs kept of one INVITE; further forks are not followed.
+const MAX_FORKS: usize = 12;
+/// The least session interval that we take (RFC 4028 §5).
+pub(super) const MIN_SESSION: Duration = Duration::from_secs(90);
+
+impl Agent {
+    /// Calls `target` with an offer. Who may be called is the owner's decision.
+    pub fn call(&mut self, lease: LeaseId, target: &str, offer: String) -> Result<LegId, AgentError> {
+        let uri = dialled(target, &self.settings.domain)?.to_string();
+        let server = self.server_for(lease).ok_or(AgentError::Unavailable)?;
+        let address = self.address_of(lease).ok_or(AgentError::Unavailable)?;
+        let contact = self.contact_of(lease, server).ok_or(AgentError::Unavailable)?;
+        let (call_id, tag) = (self.names.token(), self.names.token());
+        let mut invite =
+            request(Method::Invite, &uri, &format!("<{address}>;tag={tag}"), &format!("<{uri}>"), &call_id, 1);
+        invite.headers.push("Contact", contact);
+        invite.headers.push("Allow", ALLOW);
+        invite.headers.push("Supported", "timer, replaces");
+        let seconds = self.settings.session_expires.as_secs();
+        invite.headers.push("Session-Expires", format!("{seconds};refresher=uac"));
+        invite.headers.push("Min-SE", MIN_SESSION.as_secs().to_string());
+        invite.headers.push("User-Agent", &self.settings.user_agent);
+        invite.body = Some(Body::sdp(offer));
+        let calling = Calling {
+            transaction: ClientTransaction(0),
+            invite: invite.clone(),
+            forks: BTreeMap::new(),
+            cancelled: false,
+        };
+        let leg = self.add_leg(Leg { lease, server, call_id, state: LegState::Calling(calling) });
+        self.send_invite(leg, invite);
+        Ok(leg)
+    }
+
+    fn send_invite(&mut self, id: LegId, invite: SipRequest) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let credentials = self.leases.get(&leg.lease).and_then(|lease| lease.identity.credentials.clone());
+        let (purpose, server) = (Purpose::Invite(id), leg.server);
+        self.transmit(Pending { purpose, server, request: invite, credentials, challenged: false });
+    }
+
+    /// The INVITE that is out, which a CANCEL and a takeover must repeat.
+    pub(super) fn note_invite(&mut self, leg: LegId, transaction: ClientTransaction, invite: &SipRequest) {
+        if let Some(LegState::Calling(calling)) = self.legs.get_mut(&leg).map(|leg| &mut leg.state) {
+            calling.transaction = transaction;
+            calling.invite = invite.clone();
+        }
+    }
+
+    pub(super) fn handle_invite_response(&mut self, id: LegId, response: &SipResponse, now: Instant) {
+        match response.status {
+            100 => {}
+            101..200 => self.handle_progress(id, response),
+            200..300 => self.handle_answer(id, response, now),
+            422 => self.handle_interval_too_small(id, response),
+            status => self.end_leg(id, LegEnd::of_status(status)),
+        }
+    }
+
+    fn handle_progress(&mut self, id: LegId, response: &SipResponse) {
+        let Some(LegState::Calling(calling)) = self.legs.get_mut(&id).map(|leg| &mut leg.state) else { return };
+        if let Some(tag) = response.headers.get("To").and_then(tag_of)
+            && calling.forks.len() < MAX_FORKS
+            && let Some(fork) = Dialog::of_response(&calling.invite, response)
+        {
+            calling.forks.insert(tag, fork);
+        }
+        if !calling.cancelled {
+            let (status, sdp) = (response.status, response.sdp().map(str::to_owned));
+            self.news.push_back(SipNews::Progress { leg: id, status, sdp });
+        }
+    }
+
+    fn handle_answer(&mut self, id: LegId, response: &SipResponse, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let LegState::Calling(calling) = &leg.state else { return };
+        let Some(dialog) = Dialog::of_response(&calling.invite, response) else {
+            return self.end_leg(id, LegEnd::Failed(response.status));
+        };
+        let description = calling.invite.sdp().map(str::to_owned);
+        let cancelled = calling.cancelled;
+        leg.state = LegState::Up(Box::new(Up {
+            dialog,
+            ours: None,
+            theirs: None,
+            description,
+            timer: agreed_timer(&response.headers, now),
+            takes_update: lists(&response.headers, "Allow", "UPDATE"),
+            offered_in_answer: false,
+        }));
+        if cancelled {
+            // The answer and our CANCEL crossed (RFC 3261 §9.1): the call is over for our user already.
+            return self.hang_up(id);
+        }
+        self.news.push_back(SipNews::Answered { leg: id, sdp: response.sdp().map(str::to_owned) });
+        self.settle_session_timer(id);
+    }
+
+    /// RFC 4028 §7.3.
+    fn handle_interval_too_small(&mut self, id: LegId, response: &SipResponse) {
+        let least = response.headers.get("Min-SE").and_then(|value| value.trim().parse::<u32>().ok());
+        let Some(LegState::Calling(calling)) = self.legs.get(&id).map(|leg| &leg.state) else { return };
+        let mut invite = calling.invite.clone();
+        let asked = invite.headers.get("Min-SE").and_then(|value| value.parse::<u32>().ok()).unwrap_or(0);
+        match least.filter(|least| *least > asked && *least <= 7_200) {
+            Some(least) => {
+                let cseq = invite.cseq().unwrap_or(1) + 1;
+                invite.headers.set("CSeq", format!("{cseq} INVITE"));
+                invite.headers.set("Session-Expires", format!("{least};refresher=uac"));
+                invite.headers.set("Min-SE", least.to_string());
+                self.send_invite(id, invite);
+            }
+            None => self.end_leg(id, LegEnd::Failed(422)),
+        }
+    }
+
+    /// A 2xx for a transaction that is done: another fork answered too (RFC 3261 §13.2.2.4). It was acknowledged; now it is hung
+    /// up. A repetition of the 2xx that made the call carries its tags and is nothing new.
+    pub(super) fn handle_late_response(&mut self, _transaction: ClientTransaction, response: &SipResponse) {
+        if !response.is_success() || !response.headers.get("CSeq").is_some_and(|cseq| cseq.ends_with("INVITE")) {
+            return;
+        }
+        let Some(call_id) = response.headers.get("Call-ID") else { return };
+        let Some(tag) = response.headers.get("To").and_then(tag_of) else { return };
+        let legs = self.by_call_id.get(call_id).cloned().unwrap_or_default();
+        for id in legs {
+            let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { continue };
+            if up.dialog.remote_tag() == tag {
+                continue;
+            }
+            let mut other = up.dialog.clone();
+            other.remote = response.headers.get("To").unwrap_or_default().to_owned();
+            other.refresh_target(&response.headers);
+            other.routes =
+                NameAddr::list(response.headers.all("Record-Route")).iter().rev().map(ToString::to_string).collect();
+            let bye = other.request(Method::Bye);
+            let Some(leg) = self.legs.get(&id) else { continue };
+            let (server, lease) = (leg.server, leg.lease);
+            self.send_in_dialog(lease, server, Purpose::Notice(lease), bye);
+        }
+    }
+
+    /// Takes a call back that is not answered yet.
+    pub(super) fn cancel(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let lease = leg.lease;
+        let LegState::Calling(calling) = &mut leg.state else { return };
+        calling.cancelled = true;
+        let transaction = calling.transaction;
+        self.send(Some(lease), SipCommand::Cancel(transaction));
+    }
+}
+
+/// The session timer that a 2xx agrees on (RFC 4028 §7.2); without one in it there is none.
+pub(super) fn agreed_timer(headers: &Headers, now: Instant) -> Option<SessionTimer> {
+    let (interval, refresher) = session_expires(headers)?;
+    Some(SessionTimer::new(interval, refresher.as_deref() != Some("uas"), now))
+}
+
+/// Session-Expires: the interval and who refreshes.
+pub(super) fn session_expires(headers: &Headers) -> Option<(Duration, Option<String>)> {
+    let mut parts = headers.get("Session-Expires").or_else(|| headers.get("x"))?.split(';').map(str::trim);
+    let seconds = parts.next()?.parse::<u32>().ok()?;
+    let refresher = parts.find_map(|part| part.strip_prefix("refresher=").map(str::to_ascii_lowercase));
+    Some((Duration::from_secs(u64::from(seconds)).max(MIN_SESSION), refresher))
+}
+
+/// Whether a comma-separated header field lists a token.
+pub(super) fn lists(headers: &Headers, name: &str, token: &str) -> bool {
+    headers.all(name).flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
+}
