@@ -2,12 +2,15 @@ import { expect, test } from "vitest";
 import { Chromium } from "../harness/chromium.ts";
 import { Cluster } from "../harness/cluster.ts";
 import { callEcho } from "../harness/scenario.ts";
+import { Slowness } from "../harness/slowness.ts";
+import { spread } from "../harness/spread.ts";
 import { until } from "../harness/wait.ts";
 
 test("a closed tab: the instance knows within 100 ms that the call is over", async () => {
   const cluster = await Cluster.start({ instances: 1 });
   const [instance] = cluster.instances;
   const chromium = await Chromium.start();
+  const slowness = new Slowness();
   const times: number[] = [];
 
   for (let run = 0; run < 5; run++) {
@@ -15,6 +18,7 @@ test("a closed tab: the instance knows within 100 ms that the call is over", asy
     await tab.do("signIn", { user: "alice" });
     await callEcho(tab);
     expect((await instance?.health())?.calls).toBe(1);
+    await slowness.sample(tab);
     const closedAt = performance.now();
     const closed = tab.page.close();
     await until("no call", async () => (await instance?.health())?.calls === 0, { everyMs: 2 });
@@ -22,6 +26,6 @@ test("a closed tab: the instance knows within 100 ms that the call is over", asy
     await closed;
   }
 
-  console.log(`close to known, ms: ${times.join(" ")}`);
-  expect(Math.min(...times)).toBeLessThan(100);
+  console.log(`close to known, ms: ${times.join(" ")}; machine ${slowness.factor} times as slow as a quiet one`);
+  expect(spread(times).p50).toBeLessThan(100 * slowness.factor);
 });

@@ -1,7 +1,10 @@
 // How long a browser is without service after kill -9 of its instance: run by run, and as a table.
 import { mkdirSync, writeFileSync } from "node:fs";
+import { expect } from "vitest";
 import type { Driver } from "../page/driver.ts";
 import type { Cluster } from "./cluster.ts";
+import { Slowness } from "./slowness.ts";
+import { type Spread, spread } from "./spread.ts";
 import { until } from "./wait.ts";
 
 /** What a tab of any browser can do for this measurement. */
@@ -15,16 +18,33 @@ export interface KillRun {
   media: number;
 }
 
+/** What a series showed, and how slow the machine was meanwhile. */
+export interface KillSeries {
+  runs: KillRun[];
+  signedIn: Spread;
+  media: Spread;
+  /** See {@link Slowness}. */
+  slowness: number;
+}
+
 /** Kills the instance of a running call `count` times; each time it comes back before the next run. */
-export async function measureKills(cluster: Cluster, tab: MeasuredTab, count: number): Promise<KillRun[]> {
+export async function measureKills(cluster: Cluster, tab: MeasuredTab, count: number): Promise<KillSeries> {
   await tab.do("signIn", { user: "alice", urls: cluster.urls });
   await tab.do("call", "echo");
   const runs: KillRun[] = [];
+  const slowness = new Slowness();
   while (runs.length < count) {
     await until("media before the kill", () => tab.do("firstPacketAt"));
+    await slowness.sample(tab);
     runs.push(await killOnce(cluster, tab));
+    await slowness.sample(tab);
   }
-  return runs;
+  return {
+    runs,
+    signedIn: spread(runs.map(({ signedIn }) => signedIn)),
+    media: spread(runs.map(({ media }) => media)),
+    slowness: slowness.factor,
+  };
 }
 
 async function killOnce(cluster: Cluster, tab: MeasuredTab): Promise<KillRun> {
@@ -44,12 +64,8 @@ async function killOnce(cluster: Cluster, tab: MeasuredTab): Promise<KillRun> {
 }
 
 /** Prints the table and writes it as JSON when HOLDFAST_E2E_RESULTS names a folder. */
-export function report(name: string, runs: KillRun[]) {
-  const summary = {
-    signedIn: spread(runs.map(({ signedIn }) => signedIn)),
-    media: spread(runs.map(({ media }) => media)),
-  };
-  console.log(`${name}, milliseconds after kill -9:`);
+export function report(name: string, { runs, ...summary }: KillSeries): void {
+  console.log(`${name}, milliseconds after kill -9, machine ${summary.slowness} times as slow as a quiet one:`);
   console.table(
     Object.fromEntries([
       ...runs.map((run, at) => [at + 1, run]),
@@ -64,13 +80,11 @@ export function report(name: string, runs: KillRun[]) {
       `${JSON.stringify({ unit: "ms after kill -9", ...summary, runs }, null, 2)}\n`,
     );
   }
-  return summary;
 }
 
-function spread(values: number[]) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
-  const middle = sorted.length / 2;
-  const p50 = sorted.length % 2 ? at(0.5) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-  return { p50, p95: at(0.95), max: sorted.at(-1) ?? Number.NaN };
+/** A median kill is over before a user notices, and no client waited for a retry. */
+export async function expectFastReturns({ signedIn, media, slowness }: KillSeries, tab: MeasuredTab): Promise<void> {
+  expect(signedIn.p50, "kill to signed in").toBeLessThan(80 * slowness);
+  expect(media.p50, "kill to a new call's media").toBeLessThan(150 * slowness);
+  expect(await tab.do("events", "retrying"), "nobody waits for a retry").toEqual([]);
 }
