@@ -13,6 +13,9 @@ use std::{
 pub const SIGN_INS_A_MINUTE: usize = 5;
 /// Longest time that a sign-in is held back for its turn; one whose turn is later hears 503 with Retry-After.
 pub const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The same for a new user, while users of a lost instance come back: long enough for a queue that is about to be empty, as
+/// Retry-After can't say less than a second; short enough to leave most of the queue to those who return.
+pub const LONGEST_NEWCOMER_WAIT: Duration = Duration::from_millis(100);
 /// Retry-After is spread from one second to this at most.
 pub const LATEST_RETRY: Duration = Duration::from_secs(5);
 /// A recovery that takes longer than this is over all the same.
@@ -122,14 +125,14 @@ impl Admission {
     }
 
     /// How long until this sign-in's turn; `None` if that is too long. The queue is virtual: each sign-in moves the next turn
-    /// by the time that the survivors need for one. New users enter only when nobody waits.
+    /// by the time that the survivors need for one. New users enter only while few wait.
     fn turn(&mut self, now: Time, pin: Option<&Pin<'_>>, snapshot: &Snapshot) -> Option<Duration> {
         if self.recoveries.is_empty() {
             return Some(Duration::ZERO);
         }
         let returning = pin.and_then(|pin| Some((pin, self.recoveries.iter_mut().find(|each| each.expects(pin))?)));
         let turn = self.next_turn.max(now);
-        let longest = if returning.is_some() { LONGEST_WAIT } else { Duration::ZERO };
+        let longest = if returning.is_some() { LONGEST_WAIT } else { LONGEST_NEWCOMER_WAIT };
         if turn - now > longest {
             return None;
         }

@@ -11,13 +11,13 @@ use crate::{Run, instance::is_id, random::Random};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::{borrow::Cow, fmt::Write};
+use std::fmt::Write;
 
 /// The format that is written.
 pub const WRITES: &str = "1";
 /// Longest value that is looked at: two ids of 64 bytes and the rest.
 pub const MAX_VALUE_BYTES: usize = 256;
-/// Age in seconds from which a pin is signed anew when its cookie is renewed.
+/// Age in seconds from which a pin is renewed.
 const OLD_AFTER: u64 = 60;
 
 /// A key for pins, derived from one line of the cluster key file.
@@ -63,8 +63,6 @@ pub struct Pin<'a> {
     pub issued: u64,
     /// True if a sign-in was answered with 201 under this pin: a returning user.
     pub member: bool,
-    /// All of it, as it came.
-    pub value: &'a str,
 }
 
 impl Pin<'_> {
@@ -124,12 +122,12 @@ impl KeyRing {
         let (signed, signature) = value.rsplit_once('.').ok_or(PinError::Malformed)?;
         let (format, fields) = signed.split_once('.').ok_or(PinError::Malformed)?;
         match format {
-            WRITES => self.read_1(value, fields, signed, signature),
+            WRITES => self.read_1(fields, signed, signature),
             _ => Err(PinError::UnknownFormat),
         }
     }
 
-    fn read_1<'a>(&self, value: &'a str, fields: &'a str, signed: &str, signature: &str) -> Result<Pin<'a>, PinError> {
+    fn read_1<'a>(&self, fields: &'a str, signed: &str, signature: &str) -> Result<Pin<'a>, PinError> {
         let mut fields = fields.split('.');
         let mut next = || fields.next().ok_or(PinError::Malformed);
         let (key_id, instance, boot, pin_id, issued, member) = (next()?, next()?, next()?, next()?, next()?, next()?);
@@ -144,25 +142,15 @@ impl KeyRing {
             id: PinId(u64::from_str_radix(pin_id, 16).map_err(|_| PinError::Malformed)?),
             issued: issued.parse().map_err(|_| PinError::Malformed)?,
             member: member == "m",
-            value,
         })
     }
 
-    /// As [`Self::write`], in place of `old`, which is repeated while it is young and says the same: cookies are renewed by
-    /// each probe, and a signature costs more than the rest of the answer.
+    /// As [`Self::write`]; `None` while `old`, which its bearer has, is young and says the same: each probe renews its cookie,
+    /// and a signature with a cookie around it costs more than the rest of the answer.
     #[must_use]
-    pub fn renew<'a>(
-        &self,
-        old: Option<Pin<'a>>,
-        run: &Run,
-        id: PinId,
-        unix_seconds: u64,
-        member: bool,
-    ) -> Cow<'a, str> {
-        match old {
-            Some(old) if old.is_as_good_as_new(run, id, unix_seconds, member) => old.value.into(),
-            Some(_) | None => self.write(run, id, unix_seconds, member).into(),
-        }
+    pub fn renew(&self, old: Option<Pin<'_>>, run: &Run, id: PinId, unix_seconds: u64, member: bool) -> Option<String> {
+        let suffices = old.is_some_and(|old| old.is_as_good_as_new(run, id, unix_seconds, member));
+        (!suffices).then(|| self.write(run, id, unix_seconds, member))
     }
 
     /// The value of a pin to `run`, issued at `unix_seconds`.
@@ -240,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_repeated_while_it_is_young_and_says_the_same() {
+    fn a_pin_is_written_anew_when_it_is_old_or_says_something_else() {
         let (ring, run, next_run) = (ring(&[1]), run(), Run::parse("gw-1", "boot_2").expect("valid"));
         let value = ring.write(&run, PinId(1), 100, true);
         let renewed = |run, id, now, member| ring.renew(ring.read(&value).ok(), run, PinId(id), now, member);
-        assert_eq!(renewed(&run, 1, 159, true), value);
+        assert_eq!(renewed(&run, 1, 159, true), None);
         for (run, id, now, member) in [
             (&run, 1, 160, true),
             (&run, 1, 99, true),
@@ -252,9 +240,9 @@ mod tests {
             (&run, 2, 100, true),
             (&next_run, 1, 100, true),
         ] {
-            assert_eq!(renewed(run, id, now, member), ring.write(run, PinId(id), now, member));
+            assert_eq!(renewed(run, id, now, member), Some(ring.write(run, PinId(id), now, member)));
         }
-        assert_eq!(ring.renew(None, &run, PinId(1), 100, true), value);
+        assert_eq!(ring.renew(None, &run, PinId(1), 100, true), Some(value));
     }
 
     #[test]
@@ -270,7 +258,7 @@ mod tests {
             let run = Run::parse(&instance, &boot).expect("valid");
             let value = ring(&[1]).write(&run, PinId(id), issued, member);
             prop_assert!(value.len() <= MAX_VALUE_BYTES);
-            let pin = Pin { instance: &instance, boot: &boot, id: PinId(id), issued, member, value: &value };
+            let pin = Pin { instance: &instance, boot: &boot, id: PinId(id), issued, member };
             prop_assert_eq!(ring(&[9, 1]).read(&value), Ok(pin));
         }
 

@@ -11,10 +11,10 @@ use balancer_core::{
 use world::{compose, instance, instances, seeded};
 
 fn pin(instance: &'static str, boot: &'static str) -> Pin<'static> {
-    Pin { instance, boot, id: PinId(1), issued: 0, member: true, value: "" }
+    Pin { instance, boot, id: PinId(1), issued: 0, member: true }
 }
 
-const PIN: Pin<'static> = Pin { instance: "gw-1", boot: "gw-1-1", id: PinId(1), issued: 0, member: true, value: "" };
+const PIN: Pin<'static> = Pin { instance: "gw-1", boot: "gw-1-1", id: PinId(1), issued: 0, member: true };
 
 fn ask(kind: Kind, pin: Option<Pin<'static>>) -> Ask<'static> {
     match kind {

@@ -7,7 +7,10 @@ use balancer_core::{
 };
 use cookie::{Cookie, CookieBuilder, SameSite, time::Duration};
 use gateway_protocol::header as own;
-use http::{HeaderMap, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, Entry},
+};
 use std::io::BufRead;
 
 const SESSIONS: &str = "/v1/sessions/";
@@ -32,15 +35,19 @@ pub(crate) struct Pins<'a> {
 impl Received {
     /// Takes the Cookie fields out and puts back what is not the balancer's.
     pub(crate) fn take(headers: &mut HeaderMap) -> Self {
-        let received = Self(headers.get_all(header::COOKIE).iter().cloned().collect());
-        let (ours, others): (Vec<_>, Vec<_>) = received.pieces().partition(|piece| is_ours(piece));
-        if !ours.is_empty() {
-            headers.remove(header::COOKIE);
-            if let Ok(value) = HeaderValue::from_bytes(&others.join(b"; ".as_slice()))
-                && !value.is_empty()
-            {
-                headers.insert(header::COOKIE, value);
+        let Entry::Occupied(fields) = headers.entry(header::COOKIE) else { return Self::default() };
+        let received = Self(fields.remove_entry_mult().1.collect());
+        let mut others = Vec::new();
+        for piece in received.pieces().filter(|piece| !is_ours(piece)) {
+            if !others.is_empty() {
+                others.extend_from_slice(b"; ");
             }
+            others.extend_from_slice(piece);
+        }
+        if !others.is_empty()
+            && let Ok(value) = HeaderValue::try_from(others)
+        {
+            headers.insert(header::COOKIE, value);
         }
         received
     }

@@ -36,10 +36,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(own::IDEMPOTENCY_KEY
 /// Longest problem that is read to learn its type.
 const MAX_PROBLEM: u64 = 4 * 1024;
 
-/// A request that may be sent to an instance.
+/// What is known of a request that may be sent to an instance, beside its head.
 pub(crate) struct Checked {
-    /// Of origin-form, without anything that only the balancer may say.
-    pub(crate) head: Parts,
     pub(crate) body: Held,
     pub(crate) wish: Wish,
     pub(crate) cookies: Received,
@@ -50,25 +48,27 @@ pub(crate) struct Checked {
 }
 
 /// A checked request on its way.
-pub(crate) struct Forward {
-    worker: Rc<Worker>,
-    client: Rc<ClientState>,
-    request: Checked,
+pub(crate) struct Forward<'a> {
+    worker: &'a Rc<Worker>,
+    client: &'a ClientState,
+    head: &'a Parts,
+    request: &'a Checked,
     kind: Kind,
     repeat: Repeat,
 }
 
-impl Forward {
-    pub(crate) fn new(worker: Rc<Worker>, client: Rc<ClientState>, request: Checked) -> Self {
-        let (head, body) = (&request.head, &request.body.bytes);
+impl<'a> Forward<'a> {
+    /// `head` must be of origin-form, without anything that only the balancer may say.
+    pub(crate) fn new(worker: &'a Rc<Worker>, client: &'a ClientState, head: &'a Parts, request: &'a Checked) -> Self {
+        let body = &request.body.bytes;
         let has_key = head.headers.contains_key(IDEMPOTENCY_KEY) && body.len() <= retry::MAX_KEPT_BODY_BYTES;
         let repeat = Repeat::of(head.method.as_str(), !body.is_empty(), has_key);
         let kind = kind(head);
-        Self { worker, client, request, kind, repeat }
+        Self { worker, client, head, request, kind, repeat }
     }
 
     /// The answer.
-    pub(crate) async fn run(self) -> Response<AnswerBody> {
+    pub(crate) async fn run(&self) -> Response<AnswerBody> {
         self.worker.budget.borrow_mut().earn();
         let Pins { browser, session, errors } =
             self.request.cookies.pins(self.kind, &self.worker.rules.keys, self.request.is_secure);
@@ -106,8 +106,7 @@ impl Forward {
     }
 
     async fn try_all(&self, ask: &mut Ask<'_>) -> Response<AnswerBody> {
-        let Checked { head, body, .. } = &self.request;
-        let request = Outgoing::new(&head.method, &head.uri, &head.headers, &body.bytes);
+        let request = Outgoing::new(&self.head.method, &self.head.uri, &self.head.headers, &self.request.body.bytes);
         let mut lost = 0;
         loop {
             let (upstream, told) = match self.route(ask) {
@@ -157,7 +156,7 @@ impl Forward {
     ) -> (Rc<Upstream>, Result<Answered, Failed>) {
         let is_watched = self.kind == Kind::SignIn && self.repeat == Repeat::Harmless;
         if !is_watched {
-            let outcome = Rc::clone(&upstream).exchange(request.clone()).await;
+            let outcome = upstream.exchange(request).await;
             return (upstream, outcome);
         }
         let reserve = || {
@@ -165,7 +164,7 @@ impl Forward {
             let reserved = pick::reserved(&view.snapshot, &upstream.instance.run, &ask.avoid)?;
             Some(self.worker.upstream(&view, reserved))
         };
-        let host = self.request.head.headers.get(header::HOST);
+        let host = self.head.headers.get(header::HOST);
         Box::pin(watch::first_answer(&upstream, request, host, self.worker.rules.create_timeout, reserve)).await
     }
 
@@ -234,7 +233,7 @@ impl Forward {
         super::request::strip_hop_by_hop(&mut parts.headers);
         super::request::ask_for_websocket(&mut parts.headers);
         if let Some(socket) = connection.into_socket() {
-            let pending = Pending::new(socket, rest, Rc::clone(upstream), Rc::clone(&self.worker));
+            let pending = Pending::new(socket, rest, Rc::clone(upstream), Rc::clone(self.worker));
             *self.client.tunnel.borrow_mut() = Some(pending);
         }
         (parts, AnswerBody::own(Bytes::new()))
@@ -248,7 +247,7 @@ impl Forward {
             kind: self.kind,
             told,
             status: status.as_u16(),
-            sign_off: self.request.head.method == Method::DELETE,
+            sign_off: self.head.method == Method::DELETE,
             browser_pin: ask.browser_pin,
         };
         let (browser, session) = (route::browser_cookie(&answer), route::session_cookie(&answer));
@@ -258,13 +257,16 @@ impl Forward {
         let id =
             ask.browser_pin.or(ask.session_pin).map_or_else(|| PinId::random(&mut self.worker.random()), |pin| pin.id);
         let pin = |old, member| self.worker.rules.keys.renew(old, run, id, Clock::unix_seconds(), member);
-        if let Change::Set { member } = browser {
-            cookies::set_browser(headers, &pin(ask.browser_pin, member), self.request.is_secure);
+        if let Change::Set { member } = browser
+            && let Some(pin) = pin(ask.browser_pin, member)
+        {
+            cookies::set_browser(headers, &pin, self.request.is_secure);
         }
-        let session_id = self.session_id(headers);
-        match (session, session_id) {
+        match (session, self.session_id(headers)) {
             (Change::Set { member }, Some(id)) => {
-                cookies::set_session(headers, &id, &pin(ask.session_pin, member), self.request.is_secure)
+                if let Some(pin) = pin(ask.session_pin, member) {
+                    cookies::set_session(headers, &id, &pin, self.request.is_secure);
+                }
             }
             (Change::Expire, Some(id)) => cookies::expire_session(headers, &id, self.request.is_secure),
             (Change::Set { .. } | Change::Expire | Change::Keep, _) => {}
@@ -275,7 +277,7 @@ impl Forward {
     fn session_id(&self, headers: &HeaderMap) -> Option<String> {
         let path = match self.kind {
             Kind::SignIn => headers.get(header::LOCATION)?.to_str().ok()?,
-            Kind::Session => self.request.head.uri.path(),
+            Kind::Session => self.head.uri.path(),
             Kind::Page => return None,
         };
         cookies::session_id(path).map(str::to_owned)
@@ -283,9 +285,9 @@ impl Forward {
 
     fn nowhere(&self, why: NoRoute) -> Response<AnswerBody> {
         self.worker.count(Count::NoInstance);
-        let accepts_html = self.request.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accepts_html = self.head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let wants_page = self.kind == Kind::Page
-            && self.request.head.method == Method::GET
+            && self.head.method == Method::GET
             && accepts_html.is_some_and(|accept| accept.contains("text/html"));
         let view = self.worker.shared.view();
         let retry_after = admission::retry_after(&view.snapshot, &mut self.worker.random());
@@ -317,9 +319,8 @@ fn told_value(told: Told) -> HeaderValue {
 
 /// One that breaks off is passed on as far as it came.
 fn may_be_promise(head: &http::response::Parts, body: &AnswerBody) -> bool {
-    let is_problem = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON);
-    is_problem
-        && head.status == StatusCode::SERVICE_UNAVAILABLE
+    head.status == StatusCode::SERVICE_UNAVAILABLE
+        && head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM_JSON)
         && body.size_hint().exact().is_some_and(|length| length <= MAX_PROBLEM)
 }
 

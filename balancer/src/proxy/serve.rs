@@ -16,7 +16,7 @@ use crate::{
     state::{Shared, View},
 };
 use balancer_core::{Instance, admission::Admission, pin::KeyRing, retry::Budget};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use rand::{RngCore, SeedableRng, rngs::SmallRng};
 use std::{
@@ -119,20 +119,23 @@ pub(crate) async fn answer(
     client: Rc<ClientState>,
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    let origin = request.headers().get(header::ORIGIN).filter(|origin| worker.allowed(origin)).cloned();
-    let is_upgrade = request.headers().contains_key(header::UPGRADE);
-    let is_preflight = request.method() == http::Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match checked(&worker, &client, request).await {
-        Ok(forward) => forward.run().await,
+    // From here on the head is borrowed: it is large, and each move would copy it.
+    let (mut head, body) = request.into_parts();
+    let origin = head.headers.get(header::ORIGIN).filter(|origin| worker.allowed(origin)).cloned();
+    let is_upgrade = head.headers.contains_key(header::UPGRADE);
+    let is_preflight =
+        head.method == http::Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match checked(&worker, &client, &mut head, body).await {
+        Ok(checked) => Forward::new(&worker, &client, &head, &checked).run().await,
         Err(refusal) => {
             worker.count(Count::RequestRefused);
             answer::refused(refusal)
         }
     };
     worker.count(Count::Answered(response.status().as_u16()));
-    let is_own = !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-    if let Some(origin) = origin.filter(|_| is_own) {
+    if let Some(origin) = origin
+        && !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+    {
         if is_preflight && response.status() == StatusCode::SERVICE_UNAVAILABLE {
             response = answer::preflight();
         }
@@ -146,25 +149,24 @@ pub(crate) async fn answer(
 }
 
 async fn checked(
-    worker: &Rc<Worker>,
-    client: &Rc<ClientState>,
-    request: http::Request<Incoming>,
-) -> Result<Forward, request::Refusal> {
-    let fault = client.next_request();
-    let (mut head, body) = request.into_parts();
-    let wish = request::check(&mut head, fault)?;
+    worker: &Worker,
+    client: &ClientState,
+    head: &mut Parts,
+    body: Incoming,
+) -> Result<Checked, request::Refusal> {
+    let wish = request::check(head, client.next_request())?;
     let body = body::read(body, &worker.room).await?;
     let is_trusted = worker.is_trusted(client.peer);
     let is_tls = worker.rules.tls.is_some();
-    let is_secure = is_tls || (is_trusted && request::is_forwarded_https(&head.headers));
-    let avoid = request::avoided(&head.headers);
-    request::strip_hop_by_hop(&mut head.headers);
-    request::strip_own(&mut head.headers);
-    request::say_forwarded(&mut head.headers, &client.peer_value, is_trusted, if is_tls { "https" } else { "http" });
-    let cookies = Received::take(&mut head.headers);
+    let headers = &mut head.headers;
+    let is_secure = is_tls || (is_trusted && request::is_forwarded_https(headers));
+    let avoid = request::avoided(headers);
+    request::strip_hop_by_hop(headers);
+    request::strip_own(headers);
+    request::say_forwarded(headers, &client.peer_value, is_trusted, if is_tls { "https" } else { "http" });
+    let cookies = Received::take(headers);
     if wish == Wish::WebSocket {
-        request::ask_for_websocket(&mut head.headers);
+        request::ask_for_websocket(headers);
     }
-    let checked = Checked { head, body, wish, cookies, avoid, is_secure };
-    Ok(Forward::new(Rc::clone(worker), Rc::clone(client), checked))
+    Ok(Checked { body, wish, cookies, avoid, is_secure })
 }

@@ -112,7 +112,7 @@ impl Upstream {
     }
 
     /// Sends `request` and waits for the head of its answer.
-    pub(crate) async fn exchange(self: Rc<Self>, request: Outgoing) -> Result<Answered, Failed> {
+    pub(crate) async fn exchange(&self, request: &Outgoing) -> Result<Answered, Failed> {
         loop {
             let (connection, is_reused) = match self.pooled() {
                 Some(connection) => (connection, true),

@@ -26,7 +26,7 @@ pub(crate) async fn first_answer(
     limit: Duration,
     reserve: impl FnOnce() -> Option<Rc<Upstream>>,
 ) -> (Rc<Upstream>, Result<Answered, Failed>) {
-    let mut first: Exchange = Box::pin(Rc::clone(assigned).exchange(request.clone()));
+    let mut first = exchange(assigned, request);
     if let Ok(outcome) = timeout(limit, &mut first).await {
         return (Rc::clone(assigned), outcome);
     }
@@ -34,7 +34,7 @@ pub(crate) async fn first_answer(
         return (Rc::clone(assigned), first.await);
     };
     let _place = reserved.instance.traffic.reserve();
-    let mut second: Exchange = Box::pin(Rc::clone(&reserved).exchange(request.clone()));
+    let mut second = exchange(&reserved, request);
     let (winner, outcome, loser, slower) = tokio::select! {
         outcome = &mut first => (Rc::clone(assigned), outcome, reserved, second),
         outcome = &mut second => (reserved, outcome, Rc::clone(assigned), first),
@@ -46,12 +46,18 @@ pub(crate) async fn first_answer(
     (loser, slower.await)
 }
 
+/// Owns all it needs: the slower one outlives its request.
+fn exchange(upstream: &Rc<Upstream>, request: &Outgoing) -> Exchange {
+    let (upstream, request) = (Rc::clone(upstream), request.clone());
+    Box::pin(async move { upstream.exchange(&request).await })
+}
+
 /// Waits for the answer that came too late, and ends the session that it made.
 async fn sign_off_later(upstream: Rc<Upstream>, late: Exchange, host: Option<HeaderValue>) {
     let Ok(Ok(answered)) = timeout(LOSER_LIMIT, late).await else { return };
     let Some(request) = sign_off(answered, &upstream, host).await else { return };
     // It ends by itself if this fails.
-    let _ = timeout(LOSER_LIMIT, Rc::clone(&upstream).exchange(request)).await;
+    let _ = timeout(LOSER_LIMIT, upstream.exchange(&request)).await;
 }
 
 async fn sign_off(answered: Answered, upstream: &Rc<Upstream>, host: Option<HeaderValue>) -> Option<Outgoing> {

@@ -15,7 +15,7 @@ const MAX_LINES: usize = 8 * 1024;
 /// A request as it goes to an instance.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Vec<u8>,
     /// Its answer has no body, whatever its head says.
     pub(crate) is_head: bool,
 }
@@ -37,7 +37,7 @@ impl Outgoing {
         }
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
-        Self { bytes: bytes.into(), is_head: *method == Method::HEAD }
+        Self { bytes, is_head: *method == Method::HEAD }
     }
 }
 
@@ -128,15 +128,16 @@ impl Framing {
     fn of(status: StatusCode, headers: &HeaderMap, is_head: bool) -> Result<Self, Malformed> {
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = lengths.next().map(|value| length(value).ok_or(Malformed)).transpose()?;
-        let encodings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
-        if lengths.next().is_some() || encodings > 1 || (encodings > 0 && length.is_some()) {
+        let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let encoding = encodings.next();
+        if lengths.next().is_some() || encodings.next().is_some() || (encoding.is_some() && length.is_some()) {
             return Err(Malformed);
         }
         let has_none = is_head || status.is_informational() || matches!(status.as_u16(), 204 | 304);
         if has_none {
             return Ok(Self::Length(0));
         }
-        match headers.get(header::TRANSFER_ENCODING) {
+        match encoding {
             Some(encoding) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Self::Chunked(Chunk::Size)),
             Some(_) => Err(Malformed),
             None => Ok(length.map_or(Self::UntilClose, Self::Length)),
@@ -293,7 +294,7 @@ mod tests {
         let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("h"))].into_iter().collect();
         let target: Uri = "/a?b".parse().expect("a path");
         let request = Outgoing::new(&Method::POST, &target, &headers, b"hello");
-        assert_eq!(request.bytes, "POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello");
+        assert_eq!(request.bytes, b"POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello");
     }
 
     proptest! {

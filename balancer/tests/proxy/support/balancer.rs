@@ -20,6 +20,13 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// What signs pins, unless a test wants another.
+pub(crate) const KEY: [u8; 32] = [7; 32];
+
+pub(crate) fn key_ring(secret: [u8; 32]) -> KeyRing {
+    KeyRing::new(&[PinKey { id: [1; 4], secret }]).expect("a key")
+}
+
 /// What a test may want otherwise.
 pub(crate) struct Options {
     pub(crate) key: Option<[u8; 32]>,
@@ -69,9 +76,8 @@ impl Balancer {
         probe::start(probes, shared.clone(), doubts, wished).expect("a thread");
         let placeable = || shared.view().snapshot.instances.iter().filter(|each| each.placeable).count();
         eventually("all instances are up", || placeable() == fakes.len());
-        let key = PinKey { id: [1; 4], secret: options.key.unwrap_or([7; 32]) };
         let rules = Rules {
-            keys: KeyRing::new(&[key]).expect("a key"),
+            keys: key_ring(options.key.unwrap_or(KEY)),
             admission,
             metrics,
             create_timeout: Duration::from_millis(options.create_timeout_ms),
