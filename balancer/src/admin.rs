@@ -21,7 +21,11 @@
 //!   "settled": true, "sessions": { "..": "the same eight" }, "calls": { "..": "the same eight" } }
 //! ```
 
-use crate::{metrics::Metrics, probe::Wish, state::Shared};
+use crate::{
+    metrics::Metrics,
+    probe::{NotTaken, Unfulfilled, Wish},
+    state::Shared,
+};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -325,7 +329,23 @@ async fn change_state(
     let (reply, outcome) = oneshot::channel();
     let stuck = || refused(ProblemType::Internal, "the probe thread does not answer");
     admin.wishes.send(Wish { instance: instance.clone(), state, reply }).await.map_err(|_| stuck())?;
-    let outcome = outcome.await.map_err(|_| stuck())?;
-    outcome.map_err(|unknown| refused(ProblemType::NotFound, &unknown.to_string()))?;
+    outcome.await.map_err(|_| stuck())?.map_err(|why| unfulfilled(why, state))?;
     Ok(Json(serde_json::json!({ "instance_id": instance, "admin_state": state })))
+}
+
+/// What happened, and what holds meanwhile.
+fn unfulfilled(why: Unfulfilled, wish: AdminState) -> Refused {
+    let kind = match why {
+        Unfulfilled::Unknown(_) => return refused(ProblemType::NotFound, &why.to_string()),
+        Unfulfilled::NotTaken(NotTaken::Refused { .. }) => ProblemType::Internal,
+        Unfulfilled::NotTaken(NotTaken::NoAnswer { .. }) => ProblemType::OutcomeUnknown,
+    };
+    let meanwhile = match wish {
+        AdminState::None => "if it drains, it goes on draining",
+        AdminState::Drain | AdminState::Maintenance => {
+            "it is asked again, and this balancer places nothing there meanwhile"
+        }
+    };
+    let problem = Problem { status: 502, ..Problem::new(kind, format!("{why}; {meanwhile}")) };
+    (StatusCode::BAD_GATEWAY, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem))
 }

@@ -11,13 +11,32 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 /// Longest report.
 const MAX_REPORT_BYTES: usize = 64 * 1024;
 
 type Sender = SendRequest<Full<Bytes>>;
+
+/// Why an instance did not take a change of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It said no.
+    #[error("{at} refused the change with {status}")]
+    Refused {
+        /// Its admin listener.
+        at: SocketAddr,
+        /// Its answer.
+        status: StatusCode,
+    },
+    /// It may have taken it nevertheless.
+    #[error("{at} did not answer whether it took the change")]
+    NoAnswer {
+        /// Its admin listener.
+        at: SocketAddr,
+    },
+}
 
 /// The way to one instance's admin listener. It keeps one connection, so that the end of the process is noticed as the end of
 /// that connection, not at the next check.
@@ -46,11 +65,16 @@ impl Checker {
         }
     }
 
-    /// `POST /drain`. True if the instance took it.
-    pub(crate) async fn drain(&self, drain: bool) -> bool {
+    /// `POST /drain`. Ends within [`CHECK_TIMEOUT`].
+    pub(crate) async fn drain(&self, drain: bool) -> Result<(), NotTaken> {
         let body = Bytes::from_static(if drain { b"{}" } else { br#"{"cancel":true}"# });
         let exchange = self.exchange(Method::POST, "/drain", body, true);
-        matches!(timeout(CHECK_TIMEOUT, exchange).await, Ok(Ok((status, _))) if status.is_success())
+        let at = self.endpoint.admin;
+        match timeout(CHECK_TIMEOUT, exchange).await {
+            Ok(Ok((status, _))) if status.is_success() => Ok(()),
+            Ok(Ok((status, _))) => Err(NotTaken::Refused { at, status }),
+            Ok(Err(_)) | Err(_) => Err(NotTaken::NoAnswer { at }),
+        }
     }
 
     async fn exchange(

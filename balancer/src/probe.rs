@@ -2,6 +2,7 @@
 //!
 //! It has a runtime of its own, so that neither load nor a slow client delays a check.
 
+pub use crate::check::NotTaken;
 use crate::{
     check::Checker,
     discover::{self, DnsName},
@@ -11,6 +12,7 @@ use balancer_core::{
     AdminState, Admission, Command, Endpoint, Pool, Snapshot, State,
     pool::{Answer, Config, UnknownInstance},
 };
+use futures_util::future::try_join_all;
 use http::HeaderValue;
 use std::{
     collections::HashMap,
@@ -47,8 +49,19 @@ pub struct Wish {
     pub instance: String,
     /// What to do with it.
     pub state: AdminState,
-    /// The outcome.
-    pub reply: oneshot::Sender<Result<(), UnknownInstance>>,
+    /// The outcome, once the instance has answered.
+    pub reply: oneshot::Sender<Result<(), Unfulfilled>>,
+}
+
+/// Why an operator's wish did not come true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfulfilled {
+    /// Nobody was asked.
+    #[error(transparent)]
+    Unknown(#[from] UnknownInstance),
+    /// The instance was asked.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
 }
 
 /// Starts the thread. It runs until the process ends, or until `wishes` is closed.
@@ -153,10 +166,21 @@ impl Probe {
     }
 
     fn handle_wish(&mut self, wish: Wish) {
-        let outcome = self.pool.handle_admin(self.now(), &wish.instance, wish.state);
-        tracing::info!(instance = ?wish.instance, state = wish.state.label(), ok = outcome.is_ok(), "asked for by an operator");
-        // Whoever asked may have gone.
-        let _ = wish.reply.send(outcome);
+        let Wish { instance, state, reply } = wish;
+        let outcome = self.pool.handle_admin(self.now(), &instance, state);
+        tracing::info!(?instance, state = state.label(), ok = outcome.is_ok(), "asked for by an operator");
+        let tellings = outcome.map(|endpoints| {
+            let tell = |endpoint| self.tell_drain(endpoint, state != AdminState::None);
+            try_join_all(endpoints.into_iter().map(tell).collect::<Vec<_>>())
+        });
+        tokio::task::spawn_local(async move {
+            let outcome = match tellings {
+                Ok(tellings) => tellings.await.map(drop).map_err(Unfulfilled::from),
+                Err(unknown) => Err(unknown.into()),
+            };
+            // Whoever asked may have gone.
+            let _ = reply.send(outcome);
+        });
     }
 
     /// The snapshot first: whoever is woken by a down signal must already see where else to go.
@@ -175,7 +199,7 @@ impl Probe {
                     drop(admission);
                     self.links.get(&serial).inspect(|link| link.raise(loss));
                 }
-                Command::Drain { endpoint, drain } => self.tell_drain(endpoint, drain),
+                Command::Drain { endpoint, drain } => drop(tokio::task::spawn_local(self.tell_drain(endpoint, drain))),
             }
         }
         self.forget();
@@ -215,13 +239,15 @@ impl Probe {
         });
     }
 
-    fn tell_drain(&mut self, endpoint: Endpoint, drain: bool) {
+    fn tell_drain(&mut self, endpoint: Endpoint, drain: bool) -> impl Future<Output = Result<(), NotTaken>> + use<> {
         let checker = self.checker(endpoint);
-        tokio::task::spawn_local(async move {
-            if !checker.drain(drain).await {
-                tracing::warn!(admin = %endpoint.admin, drain, "the instance did not take the change of its state");
+        async move {
+            let outcome = checker.drain(drain).await;
+            if let Err(error) = outcome {
+                tracing::warn!(%error, drain, "the instance did not take the change of its state");
             }
-        });
+            outcome
+        }
     }
 
     fn checker(&mut self, endpoint: Endpoint) -> Checker {

@@ -84,7 +84,7 @@ pub enum Answer {
 }
 
 /// No instance has this id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no instance has this id")]
 pub struct UnknownInstance;
 
@@ -171,21 +171,25 @@ impl Pool {
         }
     }
 
-    /// An operator's wish.
-    pub fn handle_admin(&mut self, now: Time, instance: &str, wish: AdminState) -> Result<(), UnknownInstance> {
-        let drain = wish != AdminState::None;
+    /// An operator's wish. The caller owes it to the instance at each of these endpoints, once and at once, and the outcome to
+    /// the operator; [`Command::Drain`] only repeats it.
+    pub fn handle_admin(
+        &mut self,
+        now: Time,
+        instance: &str,
+        wish: AdminState,
+    ) -> Result<Vec<Endpoint>, UnknownInstance> {
         let members = self.members.iter_mut().filter(|(_, member)| member.is_instance(instance));
-        let told: Vec<_> = members.map(|(at, member)| (*at, member.handle_drain_wish(now, drain))).collect();
-        for (endpoint, id) in &told {
-            self.commands.push_back(Command::Drain { endpoint: *endpoint, drain });
-            let Some(id) = id else { continue };
+        let told = members.map(|(at, member)| (*at, member.handle_drain_wish(now, wish != AdminState::None)));
+        let (told, ids): (Vec<_>, Vec<_>) = told.unzip();
+        for id in ids.into_iter().flatten() {
             match wish {
-                AdminState::Maintenance => self.maintenance.insert(id.clone()),
-                AdminState::None | AdminState::Drain => self.maintenance.remove(id),
+                AdminState::Maintenance => self.maintenance.insert(id),
+                AdminState::None | AdminState::Drain => self.maintenance.remove(&id),
             };
         }
         self.changed = true;
-        if told.is_empty() { Err(UnknownInstance) } else { Ok(()) }
+        if told.is_empty() { Err(UnknownInstance) } else { Ok(told) }
     }
 
     /// To be called at [`Pool::poll_timeout`], or as soon after it as possible.

@@ -5,7 +5,7 @@ use crate::{
     support::{
         client::{ask, get, sign_in},
         eventually,
-        fake::Fake,
+        fake::{Fake, Mood},
     },
 };
 
@@ -48,4 +48,22 @@ fn maintenance_outlives_a_restart() {
     fakes[0].restart("a-boot-2");
     eventually("the new process is told again", || fakes[0].is_draining());
     assert_eq!(process.instances("admin_state"), ["maintenance", "none"]);
+}
+
+#[test]
+fn who_asks_for_a_change_that_the_instance_does_not_take_is_told() {
+    let mut fakes = [Fake::start("a"), Fake::start("b")];
+    let process = Process::start(&fakes, &[]);
+
+    fakes[0].mood(Mood::RefusesChanges);
+    let answer = process.put("a", "drain", &process.change_headers());
+    assert_eq!((answer.status, answer.header("content-type")), (502, "application/problem+json"));
+    assert!(answer.body.contains("refused the change with 401"), "{}", answer.body);
+    assert!(!fakes[0].is_draining());
+    eventually("nothing is placed there", || process.instances("placeable") == ["false", "true"]);
+
+    fakes[1].kill();
+    let answer = process.put("b", "maintenance", &process.change_headers());
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains("did not answer"), "{}", answer.body);
 }

@@ -224,12 +224,14 @@ impl World {
                     self.questions.push(Question { endpoint, number, asked: self.now, boot });
                 }
                 Command::Cut { run, loss, .. } => self.cuts.push(Cut { at: self.now, run, loss }),
-                Command::Drain { endpoint, drain } => {
-                    let stage = if drain { Stage::Draining } else { Stage::Ready };
-                    self.gateways.get_mut(&endpoint).expect("exists").report.stage = stage;
-                }
+                Command::Drain { endpoint, drain } => self.tell(endpoint, drain),
             }
         }
+    }
+
+    fn tell(&mut self, endpoint: Endpoint, drain: bool) {
+        let stage = if drain { Stage::Draining } else { Stage::Ready };
+        self.gateways.get_mut(&endpoint).expect("exists").report.stage = stage;
     }
 
     pub(crate) fn instance(&self, index: usize) -> &Arc<Instance> {
@@ -241,7 +243,9 @@ impl World {
     }
 
     pub(crate) fn admin(&mut self, instance: &str, wish: AdminState) {
-        self.pool.handle_admin(self.now, instance, wish).expect("known");
+        for endpoint in self.pool.handle_admin(self.now, instance, wish).expect("known") {
+            self.tell(endpoint, wish != AdminState::None);
+        }
         self.carry_out();
     }
 }

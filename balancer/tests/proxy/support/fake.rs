@@ -45,6 +45,9 @@ pub(crate) enum Mood {
     HangupOnce,
     /// Says nothing on any connection; the kernel still accepts.
     Frozen,
+    /// Has another admin token than the balancer.
+    #[allow(dead_code, reason = "for the tests of the operator's side")]
+    RefusesChanges,
 }
 
 struct State {
@@ -263,7 +266,7 @@ async fn sign_in(
         Mood::NotActed => return Ok(problem(ProblemType::NotActed)),
         Mood::Hangup => return Err(std::io::ErrorKind::ConnectionAborted.into()),
         Mood::MuteSignIns => drop(state.mood.subscribe().wait_for(|mood| *mood == Mood::Serving).await),
-        Mood::Serving | Mood::HangupOnce | Mood::Frozen => {}
+        Mood::Serving | Mood::HangupOnce | Mood::Frozen | Mood::RefusesChanges => {}
     }
     let mut sessions = state.sessions.lock().expect("not poisoned");
     let id = format!("{}-s{}", state.id, sessions.len());
@@ -316,6 +319,9 @@ fn half() -> Response<Body> {
 async fn private(state: &State, request: &mut Request<Incoming>) -> Response<Body> {
     if request.method() != Method::POST {
         return health(state);
+    }
+    if *state.mood.borrow() == Mood::RefusesChanges {
+        return problem(ProblemType::Unauthorized);
     }
     let Ok(body) = request.body_mut().collect().await else { return problem(ProblemType::BadRequest) };
     let is_cancel = String::from_utf8_lossy(&body.to_bytes()).contains("\"cancel\":true");
