@@ -1,25 +1,34 @@
 // Bundles the library (dist/holdfast.mjs for imports, dist/holdfast.js with the global `Holdfast`) and the softphone page.
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { build } from "esbuild";
+import { internalNames } from "./names.mjs";
 
-// What the parts inside call on each other is no API: those names may be short.
-const mangleProps = /^(handle|take|poll)[A-Z]/;
-const shared = { bundle: true, minify: true, sourcemap: true, target: "es2022", legalComments: "none", mangleProps };
+const shared = { bundle: true, minify: true, sourcemap: true, target: "es2022", legalComments: "none" };
+const library = { ...shared, entryPoints: ["src/index.ts"], mangleProps: internalNames, plugins: [inlineNumbers()] };
 const softphone = "softphone";
 const assets = /\.(html|css|svg|png|ico|webmanifest)$/;
 
 mkdirSync("dist", { recursive: true });
-await build({ ...shared, entryPoints: ["src/index.ts"], format: "esm", outfile: "dist/holdfast.mjs" });
-await build({
-  ...shared,
-  entryPoints: ["src/index.ts"],
-  format: "iife",
-  globalName: "Holdfast",
-  outfile: "dist/holdfast.js",
-});
+await build({ ...library, format: "esm", outfile: "dist/holdfast.mjs" });
+await build({ ...library, format: "iife", globalName: "Holdfast", outfile: "dist/holdfast.js" });
 if (existsSync(`${softphone}/main.ts`)) {
   await build({ ...shared, entryPoints: [`${softphone}/main.ts`], format: "esm", outfile: "dist/softphone.js" });
   for (const file of readdirSync(softphone).filter((name) => assets.test(name))) {
     copyFileSync(`${softphone}/${file}`, `dist/${file}`);
   }
+}
+
+/** esbuild keeps a module's own named bounds as variables; this writes them where they are used. Lines stay where they are. */
+function inlineNumbers() {
+  const load = ({ path }) => {
+    const source = readFileSync(path, "utf8");
+    const bounds = new Map(
+      [...source.matchAll(/^const ([A-Z_]+) = ([\d_]+);$/gm)].map(([, name, value]) => [name, value]),
+    );
+    const contents = source
+      .replace(/^const [A-Z_]+ = [\d_]+;$/gm, "")
+      .replace(/\b[A-Z_]+\b/g, (word) => bounds.get(word) ?? word);
+    return { contents, loader: "ts" };
+  };
+  return { name: "inline-numbers", setup: (own) => own.onLoad({ filter: /\/src\/[a-z-]+\.ts$/ }, load) };
 }

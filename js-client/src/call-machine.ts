@@ -13,15 +13,15 @@ import type { CallMedia, CallState } from "./events.ts";
 import { ALIVE_MS } from "./liveness.ts";
 import type { EndReason, CallState as WireCallState } from "./protocol.gen.ts";
 
-/** What the driver carries out or tells. */
+/** What the driver carries out, or tells the application as the event of that name. */
 export type CallCommand =
   | { do: "suspect" }
   | { do: "restart-ice" }
   | { do: "media-lost" }
-  | { tell: "state"; state: CallState; previous: CallState }
-  | { tell: "media"; media: CallMedia; previous: CallMedia }
-  | { tell: "stalled"; sinceMs: number }
-  | { tell: "resumed"; gapMs: number }
+  | { tell: "statechange"; state: CallState; previous: CallState }
+  | { tell: "mediachange"; media: CallMedia; previous: CallMedia }
+  | { tell: "mediastalled"; sinceMs: number }
+  | { tell: "mediaresumed"; gapMs: number }
   | { tell: "ended"; reason: EndReason };
 
 /** Without a packet this long the application is told. */
@@ -152,13 +152,13 @@ export class CallMachine {
   #enter(state: CallState): void {
     const previous = this.state;
     this.state = state;
-    this.#commands.push({ tell: "state", state, previous });
+    this.#commands.push({ tell: "statechange", state, previous });
   }
 
   #setMedia(media: CallMedia): void {
     const previous = this.media;
     this.media = media;
-    this.#commands.push({ tell: "media", media, previous });
+    this.#commands.push({ tell: "mediachange", media, previous });
   }
 
   #flowing(now: number): void {
@@ -169,7 +169,7 @@ export class CallMachine {
       this.#setMedia("flowing");
     }
     if (this.#toldSince !== undefined) {
-      this.#commands.push({ tell: "resumed", gapMs: Math.round(now - this.#toldSince) });
+      this.#commands.push({ tell: "mediaresumed", gapMs: Math.round(now - this.#toldSince) });
       this.#toldSince = undefined;
     }
   }
@@ -189,7 +189,7 @@ export class CallMachine {
     const ageMs = this.stalled ? (this.packetAge(now) ?? 0) : 0;
     if (this.#toldSince === undefined && ageMs >= TELL_STALLED_MS) {
       this.#toldSince = now - ageMs;
-      this.#commands.push({ tell: "stalled", sinceMs: Math.round(ageMs) });
+      this.#commands.push({ tell: "mediastalled", sinceMs: Math.round(ageMs) });
     }
     if (this.stalled && !this.#restarting && now >= this.#suspectAt) {
       this.#suspectAt = now + SUSPECT_AGAIN_MS;

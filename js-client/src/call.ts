@@ -359,24 +359,15 @@ export class Call extends Emitter<CallEvents> {
     }
   }
 
-  #told(command: Extract<CallCommand, { tell: string }>): void {
-    switch (command.tell) {
-      case "state":
-        return this.emit("statechange", { state: command.state, previous: command.previous });
-      case "media": {
-        const { media, previous } = command;
-        this.emit("mediachange", { media, previous });
-        return this.#tell(this.#services.set("media", media === "stalled" ? "stalled" : undefined));
+  #told({ tell, ...detail }: Extract<CallCommand, { tell: string }>): void {
+    if (tell !== "ended") {
+      this.emit(tell, detail as never);
+      if (tell === "mediachange") {
+        this.#tell(this.#services.set("media", this.media === "stalled" ? "stalled" : undefined));
       }
-      case "stalled":
-        return this.emit("mediastalled", { sinceMs: command.sinceMs });
-      case "resumed":
-        return this.emit("mediaresumed", { gapMs: command.gapMs });
-      case "ended":
-        if (this.#ended) {
-          this.emit("ended", this.#ended);
-          this.#host.handleEnded(this.#ended);
-        }
+    } else if (this.#ended) {
+      this.emit(tell, this.#ended);
+      this.#host.handleEnded(this.#ended);
     }
   }
 

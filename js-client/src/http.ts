@@ -3,7 +3,7 @@
  */
 import { parseObject } from "./json.ts";
 import type { Clock } from "./options.ts";
-import type { Problem, SessionProbe, SignedIn, SignIn } from "./protocol.gen.ts";
+import type { Problem, SignedIn, SignIn } from "./protocol.gen.ts";
 import type { Session, SignInFailure } from "./reconnect.ts";
 import type { ProbeAnswer } from "./verdict.ts";
 
@@ -23,6 +23,11 @@ export type SignInResult = Session | { failure: SignInFailure };
 /** A sign-in's body; what is undefined is left out of the JSON. */
 export type SignInBody = { [Key in keyof SignIn]: SignIn[Key] | undefined };
 
+type Answer =
+  | { kind: "network" | "timeout" }
+  | (Extract<ProbeAnswer, { kind: "status" }> &
+      Extract<SignInFailure, { kind: "status" }> & { body: Partial<SignedIn> });
+
 /** Headers of one sign-in. */
 export interface SignInHeaders {
   jwt: string | undefined;
@@ -41,75 +46,62 @@ export class Http {
     this.#clock = clock;
   }
 
-  async signIn(url: string, body: SignInBody, headers: SignInHeaders): Promise<SignInResult> {
-    try {
-      const answer = await this.#ask(`${url}/v1/sessions`, SIGN_IN_MS, {
-        method: "POST",
-        headers: {
-          "content-type": "application/json",
-          "idempotency-key": headers.key,
-          ...(headers.jwt && bearer(headers.jwt)),
-          ...(headers.avoid && { "holdfast-avoid": headers.avoid }),
-        },
-        body: JSON.stringify(body),
-      });
-      if (answer.response.status !== 201) {
-        return { failure: refusal(answer) };
-      }
-      return { ...(answer.body as SignedIn), url };
-    } catch (error) {
-      return { failure: { kind: noAnswer(error) } };
-    }
+  async signIn(url: string, body: SignInBody, { key, jwt, avoid }: SignInHeaders): Promise<SignInResult> {
+    const answer = await this.#ask(`${url}/v1/sessions`, SIGN_IN_MS, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "idempotency-key": key,
+        ...(jwt && bearer(jwt)),
+        ...(avoid && { "holdfast-avoid": avoid }),
+      },
+      body: JSON.stringify(body),
+    });
+    return "body" in answer && answer.status === 201 ? { ...(answer.body as SignedIn), url } : { failure: answer };
   }
 
-  async probe(url: string, session: Session, limitMs = PROBE_MS): Promise<ProbeAnswer> {
-    try {
-      const { response, body } = await this.#ask(`${url}/v1/sessions/${session.session_id}`, limitMs, {
-        headers: bearer(session.session_token),
-      });
-      const bootId = (body as Partial<SessionProbe>).boot_id ?? response.headers.get("holdfast-boot") ?? undefined;
-      const pin = response.headers.get("holdfast-pin") ?? undefined;
-      return { kind: "status", status: response.status, bootId, pin, retryAfterMs: retryAfter(response) };
-    } catch (error) {
-      return { kind: noAnswer(error) };
-    }
+  probe(url: string, session: Session, limitMs = PROBE_MS): Promise<ProbeAnswer> {
+    return this.#ask(sessionUrl(url, session), limitMs, { headers: bearer(session.session_token) });
   }
 
   /** Survives the page (`keepalive`). */
   async signOff(session: Session): Promise<void> {
     const init = { method: "DELETE", keepalive: true, headers: bearer(session.session_token) };
-    await this.#ask(`${session.url}/v1/sessions/${session.session_id}`, SIGN_OFF_MS, init).catch(() => {});
+    await this.#ask(sessionUrl(session.url, session), SIGN_OFF_MS, init);
   }
 
   /** The time limit includes the body: a connection may die half-way through it. */
-  async #ask(url: string, limitMs: number, init: RequestInit): Promise<{ response: Response; body: unknown }> {
+  async #ask(url: string, limitMs: number, init: RequestInit): Promise<Answer> {
     const abort = new AbortController();
     const cancel = this.#clock.after(limitMs, () => abort.abort());
     try {
       const send = this.#fetch;
       const response = await send(url, { credentials: "include", cache: "no-store", ...init, signal: abort.signal });
-      const text = await response.text();
-      return { response, body: parseObject(text) ?? {} };
+      const body: Partial<SignedIn & Problem> = parseObject(await response.text()) ?? {};
+      const header = (name: string) => response.headers.get(name) ?? undefined;
+      return {
+        kind: "status",
+        status: response.status,
+        body,
+        problem: body.type,
+        detail: body.detail,
+        bootId: body.boot_id ?? header("holdfast-boot"),
+        pin: header("holdfast-pin"),
+        // In seconds on the wire; a date or nonsense counts as none.
+        retryAfterMs: Math.min(Number(header("retry-after")) || 0, MAX_RETRY_AFTER_S) * 1000,
+      };
+    } catch (error) {
+      return { kind: (error as Error)?.name === "AbortError" ? "timeout" : "network" };
     } finally {
       cancel();
     }
   }
 }
 
+function sessionUrl(url: string, session: Session): string {
+  return `${url}/v1/sessions/${session.session_id}`;
+}
+
 function bearer(token: string): { authorization: string } {
   return { authorization: `Bearer ${token}` };
-}
-
-function noAnswer(error: unknown): "network" | "timeout" {
-  return (error as Error)?.name === "AbortError" ? "timeout" : "network";
-}
-
-/** In seconds on the wire; a date or nonsense counts as none. */
-function retryAfter(response: Response): number {
-  return Math.min(Number(response.headers.get("retry-after")) || 0, MAX_RETRY_AFTER_S) * 1000;
-}
-
-function refusal({ response, body }: { response: Response; body: unknown }): SignInFailure {
-  const { type, detail } = body as Partial<Problem>;
-  return { kind: "status", status: response.status, problem: type, detail, retryAfterMs: retryAfter(response) };
 }

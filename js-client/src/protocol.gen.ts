@@ -251,7 +251,55 @@ call_id: CallId,
 /**
  * The offer with new ICE credentials.
  */
-sdp: string, };
+sdp: string, } | { "method": "answer_call", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * The offer of the browser, as in `start_call`.
+ */
+sdp: string, } | { "method": "reject_call", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * Tell the caller `busy` instead of declined.
+ */
+busy: boolean, } | { "method": "hold", 
+/**
+ * Which call.
+ */
+call_id: CallId, } | { "method": "unhold", 
+/**
+ * Which call.
+ */
+call_id: CallId, } | { "method": "send_digits", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * 1 to [`MAX_DIGITS`] of `0-9 A-D * #`.
+ */
+digits: string, } | { "method": "transfer", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * Whom, as in `start_call`.
+ */
+target: string, } | { "method": "transfer_to", 
+/**
+ * The call whose far side is sent.
+ */
+call_id: CallId, 
+/**
+ * The call whose far side it is sent to.
+ */
+other: CallId, };
 
 /**
  * Instance to client.
@@ -354,7 +402,23 @@ state: CallState,
 /**
  * Its media, as the instance sees it.
  */
-media: MediaState, };
+media: MediaState, 
+/**
+ * The display name that the far side gave itself.
+ */
+name?: string, 
+/**
+ * Which side put the other on hold, while one did.
+ */
+held_by?: HeldBy, 
+/**
+ * An incoming call offers video.
+ */
+video?: boolean, 
+/**
+ * The lost call in whose place this one came.
+ */
+replaces?: CallId, };
 
 /**
  * One ended call.
@@ -387,7 +451,7 @@ export type MediaState = "connecting" | "flowing" | "suspended";
 /**
  * Why a call ended. It is told once per call.
  */
-export type EndReason = "local-hang-up" | "peer-closed" | "remote-hang-up" | "busy" | "rejected" | "no-answer" | "failed" | "instance-lost" | "far-lost" | "media-lost" | "media-timeout" | "fingerprint-mismatch" | "drained" | "session-ended" | "page-reloaded" | "internal";
+export type EndReason = "local-hang-up" | "peer-closed" | "remote-hang-up" | "busy" | "rejected" | "no-answer" | "cancelled" | "not-found" | "transferred" | "failed" | "instance-lost" | "far-lost" | "media-lost" | "media-timeout" | "fingerprint-mismatch" | "drained" | "session-ended" | "page-reloaded" | "internal";
 
 /**
  * How a request ended. A client that lost the answer for good tells its application `unknown`.
@@ -409,12 +473,16 @@ detail?: string, };
 /**
  * Why a request was refused.
  */
-export type FailReason = "no-such-call" | "call-exists" | "bad-sdp" | "too-large" | "bad-target" | "not-allowed" | "rate-limited" | "call-capacity" | "too-many-calls" | "service-unavailable" | "draining" | "wrong-state" | "unknown-method" | "internal";
+export type FailReason = "no-such-call" | "call-exists" | "bad-sdp" | "too-large" | "bad-target" | "not-allowed" | "rate-limited" | "call-capacity" | "too-many-calls" | "service-unavailable" | "draining" | "wrong-state" | "far-refused" | "unknown-method" | "internal";
 
 /**
  * What happened.
  */
-export type Event = { "type": "call_state", 
+export type Event = { "type": "incoming_call", 
+/**
+ * The call.
+ */
+call: CallSnapshot, } | { "type": "call_state", 
 /**
  * Which call.
  */
@@ -422,7 +490,27 @@ call_id: CallId,
 /**
  * The new state.
  */
-state: CallState, } | { "type": "call_media", 
+state: CallState, 
+/**
+ * With `held`: by whom.
+ */
+held_by?: HeldBy, } | { "type": "digit", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * One of `0-9 A-D * #`.
+ */
+digit: string, } | { "type": "send_codec", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * As in SDP.
+ */
+codec: string, } | { "type": "call_media", 
 /**
  * Which call.
  */

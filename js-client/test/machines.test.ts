@@ -68,11 +68,11 @@ describe("a call's media", () => {
     machine.handleSample(600, 700);
     expect(names(machine.takeCommands())).toEqual([]);
     machine.handleSample(601, 701);
-    expect(names(machine.takeCommands())).toEqual(["media", "suspect"]);
+    expect(names(machine.takeCommands())).toEqual(["mediachange", "suspect"]);
     machine.handleSample(1_000, 1_100);
-    expect(machine.takeCommands()).toEqual([{ tell: "stalled", sinceMs: 1_000 }]);
+    expect(machine.takeCommands()).toEqual([{ tell: "mediastalled", sinceMs: 1_000 }]);
     machine.handleSample(10, 1_510);
-    expect(machine.takeCommands()).toContainEqual({ tell: "resumed", gapMs: 1_410 });
+    expect(machine.takeCommands()).toContainEqual({ tell: "mediaresumed", gapMs: 1_410 });
   });
 
   test("the network changed: one ICE restart, 4 s for it, then lost", () => {
@@ -84,7 +84,7 @@ describe("a call's media", () => {
     expect(names(machine.takeCommands())).toEqual(["restart-ice"]);
     machine.handleRestarted(true, 1_000);
     machine.handleSample(4_800, 4_900);
-    expect(names(machine.takeCommands())).toEqual(["stalled"]);
+    expect(names(machine.takeCommands())).toEqual(["mediastalled"]);
     machine.handleSample(4_900, 5_000);
     expect(names(machine.takeCommands())).toEqual(["media-lost"]);
   });
@@ -95,7 +95,7 @@ describe("a call's media", () => {
     machine.handleSample(610, 710);
     machine.handleInstanceAlive(true);
     machine.handleRestarted(true, 800);
-    expect(names(machine.takeCommands())).toEqual(["media", "suspect", "restart-ice"]);
+    expect(names(machine.takeCommands())).toEqual(["mediachange", "suspect", "restart-ice"]);
     return machine;
   }
 
@@ -103,7 +103,7 @@ describe("a call's media", () => {
     const machine = restartedInVain();
     machine.handleSample(1_599, 1_699);
     machine.handleInstanceAlive(true);
-    expect(names(machine.takeCommands())).toEqual(["stalled"]);
+    expect(names(machine.takeCommands())).toEqual(["mediastalled"]);
     machine.handleSample(1_600, 1_700);
     expect(names(machine.takeCommands())).toEqual(["suspect"]);
     machine.handleInstanceAlive(true);
@@ -173,7 +173,7 @@ describe("a call's media", () => {
     machine.handleSample(5_000, 9_000);
     machine.handleIceDisconnected(9_000);
     const commands = machine.takeCommands();
-    expect(names(commands)).toEqual(["state", "media", "ended"]);
+    expect(names(commands)).toEqual(["statechange", "mediachange", "ended"]);
     expect(commands.at(-1)).toEqual({ tell: "ended", reason: "remote-hang-up" });
   });
 });

@@ -1,0 +1,46 @@
+// What the parts inside call each other's fields and methods is no API and no wire format: the bundle may shorten those names.
+import { readdirSync, readFileSync } from "node:fs";
+
+const words = [
+  ...[
+    "ask",
+    "avoid",
+    "avoiding",
+    "busy",
+    "claim",
+    "closeLeg",
+    "connect",
+    "device",
+    "ends",
+    "forget",
+    "judge",
+    "kick",
+    "limitMs",
+  ],
+  ...[
+    "look",
+    "orphaned",
+    "own",
+    "packetAge",
+    "proof",
+    "ready",
+    "repeated",
+    "resyncing",
+    "retryAfterMs",
+    "running",
+    "sent",
+  ],
+  ...["settle", "signOff", "spread", "startCall", "tries", "updates", "weighing", "why"],
+];
+
+/** For esbuild's `mangleProps`. */
+export const internalNames = new RegExp(`^((handle|take|poll)[A-Z].*|${words.join("|")})$`);
+
+/** Names that are shortened although someone outside knows them, or that the code looks for as text. */
+export function wronglyInternal() {
+  const code = (path) => readFileSync(path, "utf8").replace(/\/\*[\s\S]*?\*\//g, "");
+  const known = [code("api.txt"), code("src/protocol.gen.ts")].join("\n").match(/\b\w+(?=\??[:(])/g) ?? [];
+  const sources = readdirSync("src").filter((name) => name !== "protocol.gen.ts");
+  const asked = sources.flatMap((name) => [...code(`src/${name}`).matchAll(/"(\w+)" in /g)].map(([, text]) => text));
+  return [...new Set([...known, ...asked])].filter((name) => internalNames.test(name));
+}
