@@ -119,21 +119,20 @@ impl KeyRing {
         if value.len() > MAX_VALUE_BYTES {
             return Err(PinError::Malformed);
         }
-        let (signed, signature) = value.rsplit_once('.').ok_or(PinError::Malformed)?;
-        let (format, fields) = signed.split_once('.').ok_or(PinError::Malformed)?;
-        match format {
-            WRITES => self.read_1(fields, signed, signature),
+        let mut rest = value;
+        match field(&mut rest)? {
+            WRITES => self.read_1(value, rest),
             _ => Err(PinError::UnknownFormat),
         }
     }
 
-    fn read_1<'a>(&self, fields: &'a str, signed: &str, signature: &str) -> Result<Pin<'a>, PinError> {
-        let mut fields = fields.split('.');
-        let mut next = || fields.next().ok_or(PinError::Malformed);
+    fn read_1<'a>(&self, value: &str, mut rest: &'a str) -> Result<Pin<'a>, PinError> {
+        let mut next = || field(&mut rest);
         let (key_id, instance, boot, pin_id, issued, member) = (next()?, next()?, next()?, next()?, next()?, next()?);
         let key = self.keys.iter().find(|key| key.id == key_id).ok_or(PinError::UnknownKey)?;
-        key.verify(signed, signature)?;
-        if fields.next().is_some() || !is_id(instance) || !is_id(boot) {
+        let signed = value.len() - rest.len() - 1;
+        key.verify(&value[..signed], rest)?;
+        if !is_id(instance) || !is_id(boot) {
             return Err(PinError::Malformed);
         }
         Ok(Pin {
@@ -164,6 +163,14 @@ impl KeyRing {
         URL_SAFE_NO_PAD.encode_string(signature, &mut value);
         value
     }
+}
+
+/// Takes what stands before the next dot off `rest`.
+fn field<'a>(rest: &mut &'a str) -> Result<&'a str, PinError> {
+    let dot = rest.bytes().position(|byte| byte == b'.').ok_or(PinError::Malformed)?;
+    let (field, behind) = rest.split_at(dot);
+    *rest = &behind[1..];
+    Ok(field)
 }
 
 impl RingKey {
