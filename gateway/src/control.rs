@@ -117,7 +117,7 @@ impl Random for OsRandom {
     }
 }
 
-/// The task itself; see [`spawn`].
+/// The task itself; see [`create`].
 pub struct Task {
     instance: Instance<OsRandom>,
     inputs: mpsc::Receiver<Input>,
@@ -131,7 +131,7 @@ pub struct Task {
     leaving: bool,
 }
 
-/// The task and its handle; [`Task::run`] it on a thread of its own. It sets `exit` when everything is closed.
+/// The task and its handle. [`Task::run`] sets `exit` when everything is closed.
 #[must_use]
 pub fn create(
     instance: Instance<OsRandom>,
@@ -259,14 +259,17 @@ impl Task {
                     self.sockets.remove(&socket);
                 }
                 Command::Accept { peer, offer, far } => {
-                    let answer =
-                        translate::answer(|| self.media.accept(translate::peer(peer), &offer, translate::far_leg(far)));
-                    self.instance.handle_answer(peer, answer, Instant::now());
+                    let answer = match translate::far_leg(far) {
+                        Some(far) => translate::answer(|| self.media.accept(translate::peer(peer), &offer, far)),
+                        None => Err(translate::no_sip()),
+                    };
+                    self.instance.handle_answer(peer, answer, None, Instant::now());
                 }
                 Command::RestartIce { peer, offer } => {
                     let answer = translate::answer(|| self.media.restart_ice(translate::peer(peer), &offer));
-                    self.instance.handle_answer(peer, answer, Instant::now());
+                    self.instance.handle_answer(peer, answer, None, Instant::now());
                 }
+                Command::ConnectFar { .. } | Command::SendDigits { .. } | Command::Sip(_) => {}
                 Command::ClosePeer(peer) => self.media.close(translate::peer(peer)),
                 Command::Exit => self.leaving = true,
             }

@@ -231,6 +231,7 @@ impl Cluster {
             limits: limits.clone(),
             ring: self.ring.clone(),
             alternates: args.alternate.clone(),
+            sip: None,
             drain_deadline: args.drain_deadline(),
             drain_notice: args.drain_notice(),
         }

@@ -1,10 +1,13 @@
-//! One call: the browser's leg, its media, and a far leg built into the instance.
+//! One call: the browser's leg, its media, and a far leg, built into the instance or towards SIP.
 //!
 //! A call is over when it is taken out of its session; so its end is told once. The browser's peer connection never
 //! changes because of the far side.
 
-use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, MediaState};
+use crate::sdp::FarSdp;
+use crate::sip::LegId;
+use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, HeldBy, MediaState};
 use gateway_protocol::{CallId, RequestId};
+use std::time::Instant;
 
 /// Names a peer of the media plane; never used twice by one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,10 +20,12 @@ pub enum FarLeg {
     Echo,
     /// A constant tone.
     Tone,
+    /// RTP of a SIP call.
+    Rtp,
 }
 
 impl FarLeg {
-    /// The far leg that a dialled target names.
+    /// The built-in far leg that a dialled target names.
     #[must_use]
     pub fn of_target(target: &str) -> Option<Self> {
         match target {
@@ -44,6 +49,12 @@ pub enum MediaChange {
     PeerClosed,
     /// The plane gave the peer up.
     Failed(MediaFailure),
+    /// Nothing comes from the far side although it should.
+    FarSilent,
+    /// The far side sent a digit in its RTP.
+    FarDigit(char),
+    /// The browser sent a digit that the far side takes in no RTP.
+    Digit(char),
 }
 
 /// Why the media plane gave a peer up.
@@ -66,6 +77,12 @@ pub enum Effect {
     Media(MediaState),
     /// It is over, and the media plane has forgotten the peer already.
     Ended(EndReason),
+    /// It is over, and the media plane still has the peer.
+    End(EndReason),
+    /// The far side sent a digit.
+    Digit(char),
+    /// A digit is for the far side, by signalling.
+    SendDigit(char),
 }
 
 /// The media plane did not answer an offer.
@@ -82,8 +99,60 @@ pub struct OfferRefused {
 pub enum Owed {
     /// `start_call`; without an answer there is no call.
     Start(RequestId),
+    /// `answer_call`; without an answer the call rings on.
+    Answer(RequestId),
     /// `restart_ice`; without an answer the call goes on as it was.
     Restart(RequestId),
+}
+
+impl Owed {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &RequestId {
+        match self {
+            Self::Start(request) | Self::Answer(request) | Self::Restart(request) => request,
+        }
+    }
+}
+
+/// What a request asked of the far side, which has not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// `hold` or `unhold`.
+    Hold(RequestId),
+    /// `transfer`; with `transfer_to` the other call.
+    Transfer(RequestId, Option<CallId>),
+}
+
+impl Asked {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &RequestId {
+        match self {
+            Self::Hold(request) | Self::Transfer(request, _) => request,
+        }
+    }
+}
+
+/// The SIP side of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FarCall {
+    /// The leg; an outgoing call has none before its browser leg is answered.
+    pub leg: Option<LegId>,
+    /// Its session descriptions; there once the media plane opened ports for it.
+    pub sdp: Option<FarSdp>,
+    /// The caller's offer, until it is answered.
+    pub offer: Option<String>,
+    /// What the far side was asked.
+    pub asked: Option<Asked>,
+    /// The far side holds.
+    pub held_by_far: bool,
+    /// The far side takes digits in RTP.
+    pub takes_digits: bool,
+    /// Unanswered calls end then.
+    pub ring_until: Option<Instant>,
+    /// An incoming call ends then unless the browser comes back.
+    pub unheard_until: Option<Instant>,
 }
 
 /// A live call.
@@ -91,7 +160,9 @@ pub enum Owed {
 /// | state | by |
 /// |---|---|
 /// | `connecting` | [`Call::outgoing`] |
-/// | `active` | [`Call::answered`] |
+/// | `ringing` | [`Call::rings`], [`Call::incoming`] |
+/// | `active` | [`Call::answered`], [`Call::holds`] |
+/// | `held` | [`Call::holds`] |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Chosen by who started it.
@@ -108,21 +179,85 @@ pub struct Call {
     pub media: MediaState,
     /// The request that waits for the media plane.
     pub owed: Option<Owed>,
+    /// Its SIP side, if it has one.
+    pub far: Option<FarCall>,
+    /// The far side's display name.
+    pub name: Option<String>,
+    /// Who holds it.
+    pub held_by: Option<HeldBy>,
+    /// The caller offers video.
+    pub video: bool,
+    /// The lost call in whose place it came.
+    pub replaces: Option<CallId>,
 }
 
 impl Call {
     /// A call that a browser started.
     #[must_use]
     pub fn outgoing(id: CallId, target: String, peer: PeerId, request: RequestId) -> Self {
+        let owed = Some(Owed::Start(request));
+        Self { direction: Direction::Outgoing, state: CallState::Connecting, owed, ..Self::bare(id, target, peer) }
+    }
+
+    /// A call that the far side started. Its browser leg comes with the answer.
+    #[must_use]
+    pub fn incoming(id: CallId, from: String, name: Option<String>, peer: PeerId, far: FarCall) -> Self {
+        Self { name, far: Some(far), ..Self::bare(id, from, peer) }
+    }
+
+    fn bare(id: CallId, target: String, peer: PeerId) -> Self {
         Self {
             id,
             peer,
-            direction: Direction::Outgoing,
+            direction: Direction::Incoming,
             target,
-            state: CallState::Connecting,
+            state: CallState::Ringing,
             media: MediaState::Connecting,
-            owed: Some(Owed::Start(request)),
+            owed: None,
+            far: None,
+            name: None,
+            held_by: None,
+            video: false,
+            replaces: None,
         }
+    }
+
+    /// The far side rings; the new state, if it is one.
+    pub fn rings(&mut self) -> Option<CallState> {
+        let rings = self.state == CallState::Connecting;
+        rings.then(|| {
+            self.state = CallState::Ringing;
+            self.state
+        })
+    }
+
+    /// True for a call that waits for the browser's answer.
+    #[must_use]
+    pub fn is_alerting(&self) -> bool {
+        self.direction == Direction::Incoming && self.state == CallState::Ringing
+    }
+
+    /// Who holds the call now; the new state, if anything changed.
+    pub fn holds(&mut self, local: bool, remote: bool) -> Option<CallState> {
+        let held_by = match (local, remote) {
+            (true, true) => Some(HeldBy::Both),
+            (true, false) => Some(HeldBy::Local),
+            (false, true) => Some(HeldBy::Remote),
+            (false, false) => None,
+        };
+        let answered = matches!(self.state, CallState::Active | CallState::Held);
+        if !answered || held_by == self.held_by {
+            return None;
+        }
+        self.held_by = held_by;
+        self.state = if held_by.is_some() { CallState::Held } else { CallState::Active };
+        Some(self.state)
+    }
+
+    /// The far side's leg.
+    #[must_use]
+    pub fn leg(&self) -> Option<LegId> {
+        self.far.as_ref()?.leg
     }
 
     /// The far side answered; the new state, if it is one.
@@ -149,6 +284,9 @@ impl Call {
             MediaChange::Suspended => MediaState::Suspended,
             MediaChange::PeerClosed => return Effect::Ended(EndReason::PeerClosed),
             MediaChange::Failed(failure) => return Effect::Ended(end_reason(failure)),
+            MediaChange::FarSilent => return Effect::End(EndReason::FarLost),
+            MediaChange::FarDigit(digit) => return Effect::Digit(digit),
+            MediaChange::Digit(digit) => return Effect::SendDigit(digit),
         };
         if std::mem::replace(&mut self.media, media) == media { Effect::None } else { Effect::Media(media) }
     }
@@ -162,6 +300,10 @@ impl Call {
             target: self.target.clone(),
             state: self.state,
             media: self.media,
+            name: self.name.clone(),
+            held_by: self.held_by,
+            video: self.video,
+            replaces: self.replaces.clone(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the machines ask of the shell.
 
 use crate::call::{FarLeg, PeerId};
+use crate::sdp::FarMedia;
+use crate::sip::SipCommand;
 use gateway_protocol::{CloseCode, ServerMessage};
 
 /// Names a WebSocket for as long as the process lives; given by the shell, never twice.
@@ -42,6 +44,22 @@ pub enum Command {
         /// The browser's offer.
         offer: String,
     },
+    /// Have the media of a peer's SIP side flow like this from now on.
+    ConnectFar {
+        /// The peer.
+        peer: PeerId,
+        /// From and to where.
+        media: Box<FarMedia>,
+    },
+    /// Send digits to a peer's SIP side, in its RTP.
+    SendDigits {
+        /// The peer.
+        peer: PeerId,
+        /// Which.
+        digits: String,
+    },
+    /// Something for the SIP sockets.
+    Sip(SipCommand),
     /// Send close_notify to a peer and forget it.
     ClosePeer(PeerId),
     /// Everything was said: end the process.

@@ -6,8 +6,9 @@
 
 mod entrance;
 mod exit;
+mod telephony;
 
-use crate::call::{MediaChange, OfferRefused, PeerId};
+use crate::call::{FarLeg, MediaChange, OfferRefused, PeerId};
 use crate::command::{Command, SocketId};
 use crate::drain::Drain;
 use crate::idempotency::RepeatableSignIns;
@@ -16,17 +17,21 @@ use crate::load::{Counts, Load};
 use crate::random::Random;
 use crate::rate::RateLimit;
 use crate::refusal::Refusal;
+use crate::sdp::FarLocal;
 use crate::seal::SealRing;
-use crate::session::{Attach, Session, Surroundings};
+use crate::session::{Attach, Leave, Session, Surroundings, Wish};
 use crate::timers::Timers;
 use crate::tombstones::Tombstones;
 use crate::user::User;
-use gateway_protocol::message::{Event, FailReason, Request, ServiceState};
+use gateway_protocol::message::{FailReason, Request, ServiceState};
 use gateway_protocol::{BootId, ClientId, ClientMessage, CloseCode, InstanceId, RequestId, SessionId, SessionProbe};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use telephony::Telephony;
+
 pub use entrance::Reserve;
+pub use telephony::SipSettings;
 
 /// What an instance is told at its start.
 #[derive(Debug, Clone)]
@@ -41,6 +46,8 @@ pub struct Settings {
     pub ring: SealRing,
     /// Base URLs of other balancers, for the clients.
     pub alternates: Vec<String>,
+    /// How it reaches SIP; without it there are the built-in far legs alone.
+    pub sip: Option<SipSettings>,
     /// From a drain's start until calls are ended.
     pub drain_deadline: Duration,
     /// From the announced end of the process until everything is closed.
@@ -81,6 +88,7 @@ pub struct Instance<R> {
     drain: Drain<Key>,
     around: Surroundings,
     counts: Counts,
+    telephony: Option<Telephony>,
     last_key: u64,
     last_peer: u64,
     commands: VecDeque<Command>,
@@ -89,7 +97,8 @@ pub struct Instance<R> {
 impl<R: Random> Instance<R> {
     /// An instance without sessions; `unix` is the wall-clock time of `now`.
     #[must_use]
-    pub fn new(settings: Settings, random: R, now: Instant, unix: Duration) -> Self {
+    pub fn new(mut settings: Settings, mut random: R, now: Instant, unix: Duration) -> Self {
+        let telephony = settings.sip.take().map(|sip| Telephony::new(sip, &mut random, now));
         let setups = RateLimit::new(settings.limits.setup_rate, Duration::from_secs(1));
         // A quarter of what an instance can set up, so that those who take the moved clients serve others as well.
         let move_pace = Duration::from_secs(4) / settings.limits.setup_rate.max(1);
@@ -115,6 +124,7 @@ impl<R: Random> Instance<R> {
             drain: Drain::new(move_pace),
             around,
             counts: Counts::default(),
+            telephony,
             last_key: 0,
             last_peer: 0,
             commands: VecDeque::new(),
@@ -245,13 +255,27 @@ impl<R: Random> Instance<R> {
         let refused = self.refuses_calls().map(|(reason, _)| reason);
         let user = self.sessions[&key].place().user.clone();
         self.user_limits(&user);
-        let Self { sessions, users, settings, last_peer, .. } = self;
+        let Self { sessions, users, settings, last_peer, telephony, .. } = self;
         let (Some(session), Some(user)) = (sessions.get_mut(&key), users.get_mut(&user)) else { return };
-        let admit = || {
-            refused.map_or(Ok(()), Err)?;
-            user.calls.take(now).map_err(|_| FailReason::RateLimited)?;
+        let registered = session.registered();
+        let admit = |wish: Wish<'_>| {
+            let built_in = match wish {
+                Wish::Start(target) => FarLeg::of_target(target),
+                Wish::Answer | Wish::Transfer(_) => None,
+            };
+            if !matches!(wish, Wish::Transfer(_)) {
+                refused.map_or(Ok(()), Err)?;
+            }
+            let far = match (built_in, telephony) {
+                (Some(far), _) => far,
+                (None, Some(telephony)) => telephony.leave(wish, registered)?,
+                (None, None) => return Err(FailReason::BadTarget),
+            };
+            if !matches!(wish, Wish::Answer) {
+                user.calls.take(now).map_err(|_| FailReason::RateLimited)?;
+            }
             *last_peer += 1;
-            Ok(PeerId(*last_peer))
+            Ok(Leave { peer: PeerId(*last_peer), far })
         };
         session.handle_request(id, request, &settings.limits, admit, now);
         self.settle(key);
@@ -267,10 +291,18 @@ impl<R: Random> Instance<R> {
         full.then_some((FailReason::CallCapacity, "call-capacity"))
     }
 
-    /// The media plane's answer to [`Command::Accept`] or [`Command::RestartIce`].
-    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, OfferRefused>, now: Instant) {
+    /// The media plane's answer to [`Command::Accept`] or [`Command::RestartIce`]; for a peer with a SIP side also the ports
+    /// that it opened there.
+    pub fn handle_answer(
+        &mut self,
+        peer: PeerId,
+        answer: Result<String, OfferRefused>,
+        far: Option<FarLocal>,
+        now: Instant,
+    ) {
         self.notice_freeze(now);
-        self.with_peer(peer, now, |session| session.handle_answer(peer, answer));
+        let sdp = self.far_sdp(far);
+        self.with_peer(peer, now, |session| session.handle_answer(peer, answer, sdp, now));
     }
 
     /// The media plane tells of a peer.
@@ -298,7 +330,8 @@ impl<R: Random> Instance<R> {
     #[must_use]
     pub fn poll_timeout(&self) -> (Instant, &'static str) {
         let tick = (self.next_tick, "tick");
-        [self.timers.next(), self.attach_timers.next(), self.drain.poll_timeout()]
+        let sip = self.telephony.as_ref().and_then(Telephony::poll_timeout);
+        [self.timers.next(), self.attach_timers.next(), self.drain.poll_timeout(), sip]
             .into_iter()
             .flatten()
             .fold(tick, |first, next| if next.0 < first.0 { next } else { first })
@@ -319,6 +352,9 @@ impl<R: Random> Instance<R> {
         }
         while let Some(step) = self.drain.next_step(now) {
             self.handle_drain_step(step, now);
+        }
+        if let Some(telephony) = &mut self.telephony {
+            telephony.handle_timeout(now);
         }
         if self.next_tick <= now {
             self.handle_tick(now);
@@ -355,7 +391,7 @@ impl<R: Random> Instance<R> {
         }
         self.around.services = vec![service.clone()];
         for key in self.keys() {
-            self.with(key, |session, _| session.tell(Event::Service { service: service.clone() }));
+            self.with(key, |session, _| session.tell_service(&service));
         }
     }
 
@@ -394,13 +430,22 @@ impl<R: Random> Instance<R> {
             draining: self.drain.is_draining(),
             drain_deadline_ms: self.drain.remaining(now).map(millis),
             services: self.around.services.clone(),
+            registered: self.telephony.as_ref().map_or(0, Telephony::registered),
             counts: self.counts.clone(),
+            sip: self.telephony.as_ref().map(Telephony::counts).cloned().unwrap_or_default(),
         }
     }
 
     /// The next thing to do; take all of them after every call that changes the machine.
     pub fn next_command(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+        loop {
+            if let Some(command) = self.commands.pop_front() {
+                return Some(command);
+            }
+            if !self.settle_news() {
+                return None;
+            }
+        }
     }
 
     fn keys(&self) -> Vec<Key> {
@@ -420,6 +465,8 @@ impl<R: Random> Instance<R> {
 
     /// Takes over what a session wants done, and its deadline; buries it if it is over.
     fn settle(&mut self, key: Key) {
+        self.settle_far(key, self.seen);
+        self.settle_lease(key, self.seen);
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let mut closed_peers = Vec::new();
         while let Some(command) = session.next_command() {
@@ -433,6 +480,7 @@ impl<R: Random> Instance<R> {
                     self.attached.remove(socket);
                 }
                 Command::Send { .. } | Command::RestartIce { .. } | Command::Exit => {}
+                Command::ConnectFar { .. } | Command::SendDigits { .. } | Command::Sip(_) => {}
             }
             self.commands.push_back(command);
         }

@@ -9,6 +9,7 @@ pub mod call;
 pub mod capsule;
 pub mod command;
 pub mod config_hash;
+pub mod dial;
 pub mod drain;
 pub mod entry;
 pub mod idempotency;
@@ -30,8 +31,9 @@ pub mod user;
 
 pub use call::{FarLeg, MediaChange, MediaFailure, OfferRefused, PeerId};
 pub use command::{Command, SocketId};
+pub use dial::DialPlan;
 pub use entry::{Auth, Bearer, EntryError, Identity};
-pub use instance::{Instance, Reserve, Settings};
+pub use instance::{Instance, Reserve, Settings, SipSettings};
 pub use limits::Limits;
 pub use load::{Counts, Load};
 pub use random::Random;

@@ -9,6 +9,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const SILENCE: Duration = Duration::from_secs(15);
 /// A detached session without live media is kept this long.
 pub const GRACE: Duration = Duration::from_secs(60);
+/// A SIP call that nobody answers ends after this.
+pub const RING_TIME: Duration = Duration::from_secs(120);
+/// A call to a user whose browser is not there waits this long for it, then the caller hears 480.
+pub const WAIT_FOR_BROWSER: Duration = Duration::from_secs(4);
 /// A session that nobody attached to ends after this.
 pub const UNATTACHED: Duration = Duration::from_secs(30);
 /// A socket has this long for its `attach`.

@@ -1,5 +1,6 @@
 //! How busy an instance is: the read-only picture that health and metrics are made of.
 
+use crate::sip::SipCounts;
 use gateway_protocol::message::ServiceState;
 
 /// How busy the instance is, for health and metrics.
@@ -17,8 +18,12 @@ pub struct Load {
     pub drain_deadline_ms: Option<u32>,
     /// What works.
     pub services: Vec<ServiceState>,
+    /// Users whose SIP calls arrive here.
+    pub registered: u32,
     /// What happened since the start.
     pub counts: Counts,
+    /// What happened on the SIP side since the start.
+    pub sip: SipCounts,
 }
 
 /// What happened since the start.

@@ -2,11 +2,15 @@
 //!
 //! [`crate::Instance`] owns it, decides about places and takeovers, and seals its capsules.
 
+mod far;
+
 use crate::answers::{Answers, Known};
-use crate::call::{Call, Effect, FarLeg, MediaChange, OfferRefused, Owed, PeerId};
+use crate::call::{Call, Effect, FarCall, FarLeg, MediaChange, OfferRefused, Owed, PeerId};
 use crate::capsule;
 use crate::command::{Command, SocketId};
 use crate::limits::{GRACE, HEARTBEAT, Limits, REMEMBERED_ENDS, SILENCE, UNATTACHED};
+use crate::sdp::FarSdp;
+use crate::sip::Registered;
 use crate::token::TokenHash;
 use crate::user::User;
 use gateway_protocol::message::{
@@ -16,6 +20,28 @@ use gateway_protocol::sign_in::{ProbedCall, SessionState};
 use gateway_protocol::{CallId, ClientId, CloseCode, RequestId, ServerMessage, SessionId};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+pub use far::{FarCommand, Ringing};
+
+/// What a request needs the instance's leave for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wish<'a> {
+    /// Start a call to this target.
+    Start(&'a str),
+    /// Answer an incoming call.
+    Answer,
+    /// Have the far side call this target.
+    Transfer(&'a str),
+}
+
+/// The instance's leave: a new peer, and what a target means.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave {
+    /// Never used before.
+    pub peer: PeerId,
+    /// What is called.
+    pub far: FarLeg,
+}
 
 /// Who a session is for.
 #[derive(Debug, Clone)]
@@ -104,7 +130,9 @@ pub struct Session {
     ended: VecDeque<(Instant, EndedCall)>,
     answers: Answers,
     capsule_revision: u32,
+    registered: Option<Registered>,
     commands: VecDeque<Command>,
+    far_commands: VecDeque<FarCommand>,
 }
 
 impl Session {
@@ -120,7 +148,9 @@ impl Session {
             ended: VecDeque::new(),
             answers: Answers::default(),
             capsule_revision: 0,
+            registered: None,
             commands: VecDeque::new(),
+            far_commands: VecDeque::new(),
         }
     }
 
@@ -188,7 +218,11 @@ impl Session {
             self.close_socket(old, CloseCode::Superseded, "attached anew");
             self.detach(now);
         }
-        self.end_calls_where(EndReason::PageReloaded, now, |call| !attach.calls.contains(&call.id));
+        // A call that rings is the browser's as soon as it is told of it.
+        self.end_calls_where(EndReason::PageReloaded, now, |call| {
+            !call.is_alerting() && !attach.calls.contains(&call.id)
+        });
+        self.ring_again();
         self.heartbeat.unproven = None;
         self.heartbeat.proven_at = now;
         self.state = State::Attached(Line {
@@ -218,6 +252,7 @@ impl Session {
     pub fn detach(&mut self, now: Instant) {
         if self.socket().is_some() {
             self.state = State::Detached { until: now + GRACE };
+            self.ring_unheard(now);
             let proven_at = self.heartbeat.proven_at;
             self.ended.retain(|(at, _)| *at >= proven_at);
         }
@@ -229,7 +264,10 @@ impl Session {
             self.close_socket(socket, code, reason);
         }
         self.state = State::Closed;
-        self.commands.extend(self.calls.drain(..).map(|call| Command::ClosePeer(call.peer)));
+        for mut call in std::mem::take(&mut self.calls) {
+            self.release_far(&mut call);
+            self.commands.push_back(Command::ClosePeer(call.peer));
+        }
     }
 
     /// Something came from the client.
@@ -255,13 +293,13 @@ impl Session {
         self.send(ServerMessage::Snapshot { snapshot: self.snapshot(around) });
     }
 
-    /// A request. `admit` is asked once, when a new call is all right from the session's side.
+    /// A request. `admit` is asked once, when what it wants is all right from the session's side.
     pub fn handle_request(
         &mut self,
         id: RequestId,
         request: Request,
         limits: &Limits,
-        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+        admit: impl FnOnce(Wish<'_>) -> Result<Leave, FailReason>,
         now: Instant,
     ) {
         match self.answers.begin(&id) {
@@ -276,13 +314,24 @@ impl Session {
         id: RequestId,
         request: Request,
         limits: &Limits,
-        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+        admit: impl FnOnce(Wish<'_>) -> Result<Leave, FailReason>,
         now: Instant,
     ) {
         let refused = match request {
             Request::StartCall { call_id, target, sdp } => self.start_call(&id, call_id, target, sdp, limits, admit),
             Request::RestartIce { call_id, sdp } => self.restart_ice(&id, &call_id, sdp, limits),
             Request::HangUp { call_id } => self.hang_up(&id, &call_id, now),
+            Request::AnswerCall { call_id, sdp } => {
+                self.answer_call(&id, &call_id, sdp, limits, || admit(Wish::Answer).map(drop))
+            }
+            Request::RejectCall { call_id, busy } => self.reject_call(&id, &call_id, busy, now),
+            Request::Hold { call_id } => self.hold(&id, &call_id, true),
+            Request::Unhold { call_id } => self.hold(&id, &call_id, false),
+            Request::SendDigits { call_id, digits } => self.send_digits(&id, &call_id, &digits),
+            Request::Transfer { call_id, target } => {
+                admit(Wish::Transfer(&target)).and_then(|_| self.transfer(&id, &call_id, target, None))
+            }
+            Request::TransferTo { call_id, other } => self.transfer(&id, &call_id, String::new(), Some(other)),
             Request::Unknown => Err(FailReason::UnknownMethod),
         };
         if let Err(reason) = refused {
@@ -297,20 +346,20 @@ impl Session {
         target: String,
         offer: String,
         limits: &Limits,
-        admit: impl FnOnce() -> Result<PeerId, FailReason>,
+        admit: impl FnOnce(Wish<'_>) -> Result<Leave, FailReason>,
     ) -> Result<(), FailReason> {
         if self.position(&id).is_some() || self.has_ended(&id) {
             return Err(FailReason::CallExists);
         }
-        let far = FarLeg::of_target(&target).ok_or(FailReason::BadTarget)?;
         if offer.len() > limits.sdp_bytes {
             return Err(FailReason::TooLarge);
         }
         if self.calls.len() >= limits.calls_per_session {
             return Err(FailReason::TooManyCalls);
         }
-        let peer = admit()?;
-        self.calls.push(Call::outgoing(id, target, peer, request.clone()));
+        let Leave { peer, far } = admit(Wish::Start(&target))?;
+        let side = (far == FarLeg::Rtp).then(FarCall::default);
+        self.calls.push(Call { far: side, ..Call::outgoing(id, target, peer, request.clone()) });
         self.commands.push_back(Command::Accept { peer, offer, far });
         Ok(())
     }
@@ -347,30 +396,39 @@ impl Session {
         Ok(())
     }
 
-    /// The media plane answered an offer, or said why not.
-    pub fn handle_answer(&mut self, peer: PeerId, answer: Result<String, OfferRefused>) {
+    /// The media plane answered an offer, or said why not. `sdp` is there when it opened ports for a SIP side.
+    pub fn handle_answer(
+        &mut self,
+        peer: PeerId,
+        answer: Result<String, OfferRefused>,
+        sdp: Option<FarSdp>,
+        now: Instant,
+    ) {
         let Some(at) = self.calls.iter().position(|call| call.peer == peer) else { return };
         let Some(owed) = self.calls[at].owed.take() else { return };
         match (owed, answer) {
-            (Owed::Start(request), Ok(sdp)) => {
-                self.respond(&request, Outcome::Ok { sdp: Some(sdp) });
-                self.far_answered(at);
+            (Owed::Restart(request), Ok(text)) => self.respond(&request, Outcome::Ok { sdp: Some(text) }),
+            (Owed::Start(request) | Owed::Answer(request), Ok(text)) => {
+                self.respond(&request, Outcome::Ok { sdp: Some(text) });
+                match sdp {
+                    Some(sdp) => self.far_ready(at, sdp, now),
+                    None => self.far_answered(at),
+                }
             }
-            (Owed::Restart(request), Ok(sdp)) => self.respond(&request, Outcome::Ok { sdp: Some(sdp) }),
             (Owed::Start(request), Err(why)) => {
                 self.calls.remove(at);
                 self.respond(&request, why.into());
             }
-            (Owed::Restart(request), Err(why)) => self.respond(&request, why.into()),
+            (Owed::Restart(request) | Owed::Answer(request), Err(why)) => self.respond(&request, why.into()),
         }
     }
 
-    /// Echo and tone answer at once.
+    /// Both sides are in; echo and tone are so at once.
     fn far_answered(&mut self, at: usize) {
         let call = &mut self.calls[at];
         let call_id = call.id.clone();
         if let Some(state) = call.answered() {
-            self.tell(Event::CallState { call_id, state });
+            self.tell(Event::CallState { call_id, state, held_by: None });
         }
     }
 
@@ -385,6 +443,9 @@ impl Session {
                 self.tell(Event::CallMedia { call_id, media });
             }
             Effect::Ended(reason) => self.end_call(at, reason, false, now),
+            Effect::End(reason) => self.end_call(at, reason, true, now),
+            Effect::Digit(digit) => self.tell_digit(at, digit),
+            Effect::SendDigit(digit) => self.signal_digit(at, digit),
         }
         if let State::Detached { until } = &mut self.state
             && lived
@@ -406,12 +467,13 @@ impl Session {
     }
 
     fn end_call(&mut self, at: usize, reason: EndReason, close_peer: bool, now: Instant) {
-        let call = self.calls.remove(at);
+        let mut call = self.calls.remove(at);
+        self.release_far(&mut call);
         if close_peer {
             self.commands.push_back(Command::ClosePeer(call.peer));
         }
-        if let Some(Owed::Start(request) | Owed::Restart(request)) = call.owed {
-            self.respond(&request, Outcome::Failed { reason: FailReason::WrongState, detail: None });
+        if let Some(owed) = call.owed.take() {
+            self.respond(owed.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });
         }
         if self.ended.len() == REMEMBERED_ENDS {
             self.ended.pop_front();
@@ -444,7 +506,7 @@ impl Session {
     /// When it wants to be driven, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        match &self.state {
+        let of_state = match &self.state {
             State::Reserved { until } => Some((*until, "unattached")),
             State::Attached(line) => [
                 (line.next_ping, "heartbeat"),
@@ -455,12 +517,15 @@ impl Session {
             .min_by_key(|(at, _)| *at),
             State::Detached { .. } if self.media_lives() => None,
             State::Detached { until } => Some((*until, "grace")),
-            State::Closed => None,
-        }
+            State::Closed => return None,
+        };
+        let ringing = self.ring_timeout().map(|at| (at, "no answer"));
+        [of_state, ringing].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Acts on what is due.
     pub fn handle_timeout(&mut self, around: &Surroundings, now: Instant) {
+        self.handle_ring_timeout(now);
         match &self.state {
             State::Reserved { until } if *until <= now => self.close(CloseCode::SessionGone, "never attached"),
             State::Detached { until } if *until <= now && !self.media_lives() => {
@@ -522,7 +587,7 @@ impl Session {
             seq: self.seq,
             calls: self.calls.iter().map(Call::snapshot).collect(),
             ended: self.ended.iter().map(|(_, ended)| ended.clone()).collect(),
-            services: around.services.clone(),
+            services: around.services.iter().map(|service| self.calls_service(service)).collect(),
         }
     }
 

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 /// Largest SDP an instance accepts, in bytes.
 pub const MAX_SDP_BYTES: usize = 64 * 1024;
+/// Most digits of one `send_digits`.
+pub const MAX_DIGITS: usize = 32;
 /// Requests a client may have unanswered at once; the instance remembers at least four times as many answers, so that a
 /// repeated request id never acts twice.
 pub const MAX_OPEN_REQUESTS: usize = 64;
@@ -98,6 +100,52 @@ pub enum Request {
         /// The offer with new ICE credentials.
         sdp: String,
     },
+    /// Answer an incoming call. The answer carries the SDP answer.
+    AnswerCall {
+        /// Which call.
+        call_id: CallId,
+        /// The offer of the browser, as in `start_call`.
+        sdp: String,
+    },
+    /// Decline an incoming call.
+    RejectCall {
+        /// Which call.
+        call_id: CallId,
+        /// Tell the caller `busy` instead of declined.
+        #[serde(default)]
+        busy: bool,
+    },
+    /// Put the far side on hold; `ok` once it agreed. Holding a held call is `ok`.
+    Hold {
+        /// Which call.
+        call_id: CallId,
+    },
+    /// Take the far side back from hold.
+    Unhold {
+        /// Which call.
+        call_id: CallId,
+    },
+    /// Send digits to the far side: RFC 4733, or INFO where it has none.
+    SendDigits {
+        /// Which call.
+        call_id: CallId,
+        /// 1 to [`MAX_DIGITS`] of `0-9 A-D * #`.
+        digits: String,
+    },
+    /// Have the far side call somebody else (RFC 3515). `ok` once it reached the target; the call ends `transferred` then.
+    Transfer {
+        /// Which call.
+        call_id: CallId,
+        /// Whom, as in `start_call`.
+        target: String,
+    },
+    /// Connect the far sides of two calls with each other (RFC 3891). `ok` once they are; both calls end then.
+    TransferTo {
+        /// The call whose far side is sent.
+        call_id: CallId,
+        /// The call whose far side it is sent to.
+        other: CallId,
+    },
     /// A verb of a newer release; refused with `unknown-method`.
     #[serde(other)]
     #[cfg_attr(test, ts(skip))]
@@ -184,6 +232,40 @@ pub struct CallSnapshot {
     pub state: CallState,
     /// Its media, as the instance sees it.
     pub media: MediaState,
+    /// The display name that the far side gave itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub name: Option<String>,
+    /// Which side put the other on hold, while one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub held_by: Option<HeldBy>,
+    /// An incoming call offers video.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[cfg_attr(test, ts(optional, as = "Option<_>"))]
+    pub video: bool,
+    /// The lost call in whose place this one came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub replaces: Option<CallId>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Who holds a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldBy {
+    /// This browser.
+    Local,
+    /// The far side.
+    Remote,
+    /// Both.
+    Both,
 }
 
 /// One ended call.
@@ -214,7 +296,7 @@ pub enum Direction {
 pub enum CallState {
     /// Asked for; the far side has not answered.
     Connecting,
-    /// The far side rings.
+    /// The far side rings; of an incoming call: this side does.
     Ringing,
     /// Both sides are in.
     Active,
@@ -252,6 +334,12 @@ pub enum EndReason {
     Rejected,
     /// Nobody answered in time.
     NoAnswer,
+    /// The caller took its call back before anybody answered.
+    Cancelled,
+    /// There is no such user or number.
+    NotFound,
+    /// The far side was transferred.
+    Transferred,
     /// The call could not be set up.
     Failed,
     /// The instance that carried it is lost.
@@ -330,6 +418,8 @@ pub enum FailReason {
     Draining,
     /// Not in this state of the call.
     WrongState,
+    /// The far side, or the target it was to call, refused; the detail says what it answered.
+    FarRefused,
     /// This release does not know the method.
     UnknownMethod,
     /// A fault of ours.
@@ -345,12 +435,35 @@ pub enum FailReason {
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
+    /// Somebody calls; the state is `ringing`. Answer it with `answer_call` or `reject_call`.
+    IncomingCall {
+        /// The call.
+        call: CallSnapshot,
+    },
     /// A call changed its state.
     CallState {
         /// Which call.
         call_id: CallId,
         /// The new state.
         state: CallState,
+        /// With `held`: by whom.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, ts(optional))]
+        held_by: Option<HeldBy>,
+    },
+    /// The far side sent a digit.
+    Digit {
+        /// Which call.
+        call_id: CallId,
+        /// One of `0-9 A-D * #`.
+        digit: String,
+    },
+    /// What the browser had better send, so that nothing need be transcoded: `PCMU`, `PCMA` or `opus`. A hint.
+    SendCodec {
+        /// Which call.
+        call_id: CallId,
+        /// As in SDP.
+        codec: String,
     },
     /// A call's media changed.
     CallMedia {

@@ -17,6 +17,10 @@ pub(super) fn answer(answer: impl FnOnce() -> Result<String, OfferError>) -> Res
     }
 }
 
+pub(super) fn no_sip() -> OfferRefused {
+    OfferRefused { reason: FailReason::ServiceUnavailable, detail: "no SIP server is configured".to_owned() }
+}
+
 fn reason(error: &OfferError) -> FailReason {
     match error {
         OfferError::TooLong(_) => FailReason::TooLarge,
@@ -27,10 +31,11 @@ fn reason(error: &OfferError) -> FailReason {
     }
 }
 
-pub(super) fn far_leg(far: gateway_core::FarLeg) -> FarLeg {
+pub(super) fn far_leg(far: gateway_core::FarLeg) -> Option<FarLeg> {
     match far {
-        gateway_core::FarLeg::Echo => FarLeg::Echo,
-        gateway_core::FarLeg::Tone => FarLeg::Tone,
+        gateway_core::FarLeg::Echo => Some(FarLeg::Echo),
+        gateway_core::FarLeg::Tone => Some(FarLeg::Tone),
+        gateway_core::FarLeg::Rtp => None,
     }
 }
 

@@ -238,7 +238,7 @@ impl<R: Rng> VirtualUser<R> {
 
     fn act_on(&mut self, event: Event, now: Now) {
         match event {
-            Event::CallState { call_id, state } => self.handle_call_state(&call_id, state),
+            Event::CallState { call_id, state, .. } => self.handle_call_state(&call_id, state),
             Event::CallEnded { call_id, reason } if self.call() == Some(&call_id) => self.end_call(reason, now),
             Event::Capsule { capsule } => {
                 if let Some(link) = &mut self.link {
@@ -253,6 +253,9 @@ impl<R: Rng> VirtualUser<R> {
             Event::CallMedia { .. }
             | Event::CallEnded { .. }
             | Event::Service { .. }
+            | Event::IncomingCall { .. }
+            | Event::Digit { .. }
+            | Event::SendCodec { .. }
             | Event::Draining { .. }
             | Event::Move { .. }
             | Event::Unknown => {}

@@ -105,7 +105,8 @@ impl<R: Rng> VirtualUser<R> {
                     self.settle("hang_up", call_id, Settlement::Unknown);
                     self.end_call(EndReason::LocalHangUp, now);
                 }
-                Verb::RestartIce { .. } | Verb::Unknown => {}
+                // No other verb is ever sent.
+                _ => {}
             }
         }
         if let Some(link) = self.link.take() {

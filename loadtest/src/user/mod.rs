@@ -362,7 +362,8 @@ impl<R: Rng> VirtualUser<R> {
                 self.settle("hang_up", call_id, Settlement::Ok);
                 self.end_call(gateway_protocol::message::EndReason::LocalHangUp, now);
             }
-            (Verb::RestartIce { .. }, Outcome::Failed { .. }) | (Verb::Unknown, _) => {}
+            // A refused ICE restart changes nothing, and no other verb is ever sent.
+            _ => {}
         }
     }
 

@@ -146,7 +146,7 @@ impl World {
     fn event(&mut self, seq: u32, kind: u8) {
         let call_id = self.user.call().cloned().unwrap_or(CallId::parse("none").expect("an id"));
         let event = match kind {
-            0 => Event::CallState { call_id, state: CallState::Active },
+            0 => Event::CallState { call_id, state: CallState::Active, held_by: None },
             1 => Event::CallEnded { call_id, reason: EndReason::Failed },
             2 => Event::Move { ticket: "m".to_owned() },
             3 => Event::Draining { deadline_ms: 1 },

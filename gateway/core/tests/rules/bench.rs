@@ -40,6 +40,7 @@ impl Bench {
             limits,
             ring: SealRing::new(vec![SealKey { id: [1; 4], key: [7; 32] }]).expect("one key"),
             alternates: Vec::new(),
+            sip: None,
             drain_deadline: Duration::from_secs(600),
             drain_notice: Duration::from_secs(1),
         };
@@ -192,12 +193,13 @@ impl Bench {
                 }
                 Command::Close { socket, code, .. } => assert_eq!(self.closed.insert(socket, code), None),
                 Command::Accept { peer, offer, .. } => self.answer(peer, &offer),
-                Command::RestartIce { peer, .. } => self.instance.handle_answer(peer, Ok(String::new()), self.now),
+                Command::RestartIce { peer, .. } => self.instance.handle_answer(peer, Ok(String::new()), None, self.now),
                 Command::ClosePeer(peer) => {
                     let known = self.peers.iter().position(|known| *known == peer).expect("the peer is known");
                     self.peers.remove(known);
                 }
                 Command::Exit => self.exited = true,
+                Command::ConnectFar { .. } | Command::SendDigits { .. } | Command::Sip(_) => {}
             }
         }
     }
@@ -209,7 +211,7 @@ impl Bench {
             self.peers.push(peer);
             Ok("answer".to_owned())
         };
-        self.instance.handle_answer(peer, answer, self.now);
+        self.instance.handle_answer(peer, answer, None, self.now);
     }
 }
 

@@ -46,6 +46,7 @@ impl Node {
             limits,
             ring: ring.clone(),
             alternates: Vec::new(),
+            sip: None,
             drain_deadline: Duration::from_secs(600),
             drain_notice: Duration::from_secs(1),
         };
@@ -186,7 +187,7 @@ impl Node {
                     let call = self.peers.iter().find(|(_, known)| **known == peer).map(|(call, _)| call.clone());
                     self.closed_peers.push_back(json!({ "peer_close": call }));
                 }
-                Command::Exit => {}
+                Command::ConnectFar { .. } | Command::SendDigits { .. } | Command::Sip(_) | Command::Exit => {}
             }
         }
     }
@@ -194,7 +195,7 @@ impl Node {
     fn answer_offer(&mut self, peer: PeerId, now: Instant) {
         self.answered_offers += 1;
         let answer = format!("v=0\r\ns=answer {} of {}\r\n", self.answered_offers, self.name);
-        self.instance.handle_answer(peer, Ok(answer), now);
+        self.instance.handle_answer(peer, Ok(answer), None, now);
     }
 
     /// A call's first event names the peer that was asked for last.

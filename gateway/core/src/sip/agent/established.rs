@@ -9,9 +9,6 @@ use crate::sip::command::ServerTransaction;
 use crate::sip::message::{Body, Method, SipRequest, SipResponse};
 use std::time::Instant;
 
-/// In the Reason header field of a BYE for a call whose instance is lost (RFC 3326).
-pub(super) const LOST: &str = "SIP;cause=410;text=\"instance lost\"";
-
 impl Agent {
     /// Ends a leg whatever its state: BYE, CANCEL or 603. Nothing is told of it any more.
     pub fn hang_up(&mut self, id: LegId) {

@@ -1,0 +1,244 @@
+//! The SIP side of the instance: sessions hold leases of the user agent, and their calls its legs.
+
+use super::{Instance, Key};
+use crate::call::{FarLeg, PeerId};
+use crate::command::Command;
+use crate::dial::DialPlan;
+use crate::random::Random;
+use crate::sdp::{FarLocal, FarSdp, Security, SrtpSecret};
+use crate::session::{FarCommand, Ringing, Wish};
+use crate::sip::{
+    Agent, AgentError, AgentSettings, Credentials, Identity, LeaseId, LegId, Registered, SipCounts, SipEvent, SipNews,
+};
+use gateway_protocol::CallId;
+use gateway_protocol::message::{EndReason, FailReason};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// How an instance reaches SIP.
+#[derive(Debug, Clone)]
+pub struct SipSettings {
+    /// Servers, domain, limits.
+    pub agent: AgentSettings,
+    /// Whom users may call.
+    pub dial: DialPlan,
+    /// Passwords by user.
+    pub passwords: BTreeMap<String, String>,
+    /// What our offers say of SRTP.
+    pub security: Security,
+}
+
+/// What the instance keeps of it.
+#[derive(Debug)]
+pub(super) struct Telephony {
+    agent: Agent,
+    dial: DialPlan,
+    passwords: BTreeMap<String, String>,
+    security: Security,
+    leases: BTreeMap<Key, Holder>,
+    legs: BTreeMap<LegId, Key>,
+}
+
+/// The browser's side of a lease as the agent knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Holder {
+    attached: bool,
+    proven: bool,
+}
+
+impl Telephony {
+    pub(super) fn new(settings: SipSettings, random: &mut impl Random, now: Instant) -> Self {
+        let SipSettings { agent, dial, passwords, security } = settings;
+        let agent = Agent::new(agent, random, now);
+        Self { agent, dial, passwords, security, leases: BTreeMap::new(), legs: BTreeMap::new() }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.agent.poll_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.agent.handle_timeout(now);
+    }
+
+    pub(super) fn registered(&self) -> u32 {
+        self.agent.registered()
+    }
+
+    pub(super) fn counts(&self) -> &SipCounts {
+        self.agent.counts()
+    }
+
+    /// What a wished call goes to, or why not.
+    pub(super) fn leave(&self, wish: Wish<'_>, registered: Option<Registered>) -> Result<FarLeg, FailReason> {
+        let (Wish::Start(target) | Wish::Transfer(target)) = wish else { return Ok(FarLeg::Rtp) };
+        match registered {
+            _ if !self.dial.allows(target) => Err(FailReason::NotAllowed),
+            Some(Registered::Yes) => Ok(FarLeg::Rtp),
+            Some(Registered::No(_) | Registered::Superseded) | None => Err(FailReason::ServiceUnavailable),
+        }
+    }
+}
+
+impl<R: Random> Instance<R> {
+    /// Takes in what the SIP sockets tell.
+    pub fn handle_sip(&mut self, event: SipEvent, now: Instant) {
+        self.notice_freeze(now);
+        if let Some(telephony) = &mut self.telephony {
+            telephony.agent.handle(event, now);
+        }
+    }
+
+    /// The answer to an offer of a call with a SIP side: the media plane opened these ports for it.
+    pub(super) fn far_sdp(&mut self, local: Option<FarLocal>) -> Option<FarSdp> {
+        let security = self.telephony.as_ref()?.security;
+        let local = local?;
+        let secrets = [SrtpSecret(self.random.bytes()), SrtpSecret(self.random.bytes())];
+        Some(FarSdp::new(u64::from_be_bytes(self.random.bytes()), local, secrets, security))
+    }
+
+    /// Tells the agent what became of the browser's socket; a session's first attach registers its user.
+    pub(super) fn settle_lease(&mut self, key: Key, now: Instant) {
+        let Some(telephony) = &mut self.telephony else { return };
+        let Some(session) = self.sessions.get(&key).filter(|session| session.state().is_some()) else {
+            if telephony.leases.remove(&key).is_some() {
+                telephony.agent.end(LeaseId(key.0));
+            }
+            return;
+        };
+        let holder = Holder { attached: session.socket().is_some(), proven: session.is_proven() };
+        let known = telephony.leases.get(&key).copied();
+        if known == Some(holder) || (known.is_none() && !holder.attached) {
+            return;
+        }
+        let lease = LeaseId(key.0);
+        telephony.leases.insert(key, holder);
+        if known.is_none_or(|known| !known.attached) && holder.attached {
+            let place = session.place();
+            let (user, client_id, takeover) = (place.user.clone(), place.client_id.clone(), place.recovering);
+            let password = telephony.passwords.get(user.as_str()).cloned();
+            let credentials = password.map(|password| Credentials { user: user.as_str().to_owned(), password });
+            let (at, unix) = self.wall;
+            let generation = (unix + now.saturating_duration_since(at)).as_millis() as u64;
+            telephony.agent.attach(lease, Identity { user, client_id, credentials, generation }, takeover, now);
+        }
+        if !holder.attached {
+            telephony.agent.detach(lease);
+        }
+        telephony.agent.set_proven(lease, holder.proven);
+    }
+
+    /// Does what a session wants of its far sides.
+    pub(super) fn settle_far(&mut self, key: Key, now: Instant) {
+        while let Some(command) = self.sessions.get_mut(&key).and_then(crate::session::Session::next_far_command) {
+            self.do_far_command(key, command, now);
+        }
+    }
+
+    fn do_far_command(&mut self, key: Key, command: FarCommand, now: Instant) {
+        let Some(Telephony { agent, legs, .. }) = &mut self.telephony else { return };
+        match command {
+            FarCommand::Dial { peer, target, offer } => {
+                let dialled = agent.call(LeaseId(key.0), &target, offer);
+                if let Ok(leg) = dialled {
+                    legs.insert(leg, key);
+                }
+                self.handle_dialled(key, peer, dialled, now);
+            }
+            FarCommand::HangUp(leg) => agent.hang_up(leg),
+            FarCommand::Ring(leg) => agent.ring(leg),
+            FarCommand::Accept(leg, description) => drop(agent.accept(leg, description, now)),
+            FarCommand::Reject(leg, status) => agent.reject(leg, status),
+            FarCommand::Offer(leg, description) => drop(agent.offer(leg, description)),
+            FarCommand::AnswerOffer(leg, answer) => agent.answer_offer(leg, answer, now),
+            FarCommand::Digit(leg, digit) => drop(agent.send_digit(leg, digit)),
+            FarCommand::Transfer(leg, target, replaced) => {
+                if agent.transfer(leg, &target, replaced).is_err() {
+                    self.with_leg(leg, |session| session.handle_transfer(leg, 481, now));
+                }
+            }
+            FarCommand::AnswerTransfer(leg, status) => agent.answer_transfer(leg, status),
+        }
+    }
+
+    fn handle_dialled(&mut self, key: Key, peer: PeerId, dialled: Result<LegId, AgentError>, now: Instant) {
+        let dialled = dialled.map_err(|error| match error {
+            AgentError::BadTarget => EndReason::NotFound,
+            AgentError::Unavailable | AgentError::WrongState => EndReason::Failed,
+        });
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.handle_dialled(peer, dialled, now);
+        }
+    }
+
+    /// Passes on one thing that the agent told; false if there was none.
+    pub(super) fn settle_news(&mut self) -> bool {
+        let now = self.seen;
+        let Some(telephony) = &mut self.telephony else { return false };
+        while let Some(command) = telephony.agent.next_command() {
+            self.commands.push_back(Command::Sip(command));
+        }
+        let Some(news) = telephony.agent.next_news() else { return !self.commands.is_empty() };
+        self.handle_news(news, now);
+        true
+    }
+
+    fn handle_news(&mut self, news: SipNews, now: Instant) {
+        match news {
+            SipNews::Registration { lease, registered } => {
+                let calls = self.calls_service();
+                self.with(Key(lease.0), |session, _| session.set_registered(registered, &calls));
+            }
+            SipNews::Incoming { lease, leg, from, name, offer } => {
+                self.handle_incoming(Key(lease.0), leg, from, name, offer, now);
+            }
+            SipNews::Progress { leg, status, sdp } => {
+                self.with_leg(leg, |session| session.handle_progress(leg, status, sdp));
+            }
+            SipNews::Answered { leg, sdp } => self.with_leg(leg, |session| session.handle_far_answer(leg, sdp, now)),
+            SipNews::Offered { leg, offer } => self.with_leg(leg, |session| session.handle_far_offer(leg, offer)),
+            SipNews::OfferAnswered { leg, answer } => {
+                self.with_leg(leg, |session| session.handle_offer_answered(leg, answer));
+            }
+            SipNews::Digit { leg, digit } => self.with_leg(leg, |session| session.handle_digit(leg, digit)),
+            SipNews::Transfer { leg, status } => {
+                self.with_leg(leg, |session| session.handle_transfer(leg, status, now));
+            }
+            SipNews::TransferAsked { leg, .. } => self.with_leg(leg, |session| session.handle_transfer_asked(leg)),
+            SipNews::Ended { leg, why } => {
+                self.with_leg(leg, |session| session.handle_leg_ended(leg, why, now));
+                if let Some(telephony) = &mut self.telephony {
+                    telephony.legs.remove(&leg);
+                }
+            }
+        }
+    }
+
+    fn with_leg(&mut self, leg: LegId, act: impl FnOnce(&mut crate::session::Session)) {
+        let Some(key) = self.telephony.as_ref().and_then(|telephony| telephony.legs.get(&leg).copied()) else { return };
+        self.with(key, |session, _| act(session));
+        self.queue_if_idle(key, self.seen);
+    }
+
+    fn handle_incoming(
+        &mut self,
+        key: Key,
+        leg: LegId,
+        from: String,
+        name: Option<String>,
+        offer: Option<String>,
+        now: Instant,
+    ) {
+        let draining = self.drain.is_draining();
+        let Some(telephony) = &mut self.telephony else { return };
+        if draining || !self.sessions.contains_key(&key) {
+            return telephony.agent.reject(leg, 480);
+        }
+        telephony.legs.insert(leg, key);
+        self.last_peer += 1;
+        let peer = PeerId(self.last_peer);
+        let call_id = CallId::parse(self.random.text::<12>()).expect("base64url of 12 bytes is an id");
+        let ringing = Ringing { call_id, peer, leg, from, name, offer };
+        self.with(key, |session, _| session.handle_ringing(ringing, now));
+    }
+}
