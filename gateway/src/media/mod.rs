@@ -25,6 +25,7 @@ mod stats;
 mod stun;
 #[cfg(test)]
 mod test_client;
+mod threads;
 mod tone;
 mod worker;
 

@@ -7,6 +7,7 @@ use super::offer::Offer;
 use super::peer::{PeerSetup, Times};
 use super::registry::{Registry, Terms};
 use super::stats::Counters;
+use super::threads::{self, Station};
 use super::worker::{Control, MAX_STRAYS, Mailbox, Shared, Worker};
 use super::{FarLeg, MediaConfig, MediaEvent, MediaStats, OfferError, PeerId, StartError};
 use holdfast_udp::{UdpPort, bind};
@@ -213,24 +214,17 @@ fn open(listen: SocketAddr, workers: usize) -> std::io::Result<Vec<UdpSocket>> {
 
 fn spawn(shared: &Arc<Shared>, sockets: Vec<UdpSocket>) -> std::io::Result<Vec<JoinHandle<()>>> {
     let mut mailboxes = Vec::new();
-    let mut workers = Vec::new();
+    let mut stations = Vec::new();
     for (index, socket) in sockets.into_iter().enumerate() {
         let (port, waker) = UdpPort::new(socket)?;
         let (control, control_receiver) = mpsc::channel();
         let (strays, strays_receiver) = mpsc::sync_channel(MAX_STRAYS);
         mailboxes.push(Mailbox { control, strays, waker });
-        workers.push((Worker::new(index, shared.clone(), control_receiver, strays_receiver), port));
+        stations.push(Station { worker: Worker::new(index, shared.clone(), control_receiver, strays_receiver), port });
     }
     // Set once, before any worker runs.
     let _ = shared.mailboxes.set(mailboxes);
-    let spawn_one = |(index, (worker, port)): (usize, (Worker, UdpPort))| {
-        std::thread::Builder::new().name(format!("media-{index}")).spawn(move || {
-            if let Err(error) = worker.run(&port) {
-                tracing::error!(worker = index, %error, "media worker ended");
-            }
-        })
-    };
-    workers.into_iter().enumerate().map(spawn_one).collect()
+    threads::spawn(shared, stations)
 }
 
 /// The random values of one peer connection.

@@ -1,4 +1,4 @@
-//! A worker: one OS thread with one socket of the shared port and the peers that it adopted.
+//! A worker: the peers that one socket of the shared port adopted. `threads.rs` turns it.
 //!
 //! The worker whose socket gets a peer's first valid check adopts it. The kernel may spread the peer's later addresses
 //! over other workers' sockets; those verify the check themselves and hand such packets over.
@@ -12,7 +12,7 @@ use super::stats::{Counters, Drop, bump};
 use super::stun::{self, Request};
 use super::{Failure, MediaEvent, MediaEventKind, PeerId};
 use bytes::BytesMut;
-use holdfast_udp::{BATCH, Inbox, Outbox, Pace, UdpPort, Waker};
+use holdfast_udp::{BATCH, Inbox, Outbox, UdpPort, Waker};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ const MAX_WAITING_HANDSHAKES: usize = 4096;
 /// Datagrams for another worker that wait; more are dropped.
 pub(super) const MAX_STRAYS: usize = 2048;
 /// Longest wait, so that a worker always shows that it moves.
-const MAX_WAIT: Duration = Duration::from_millis(100);
+pub(super) const MAX_WAIT: Duration = Duration::from_millis(100);
 /// A turn this much later than planned means that the process was frozen. That time is not counted against peers.
 const FROZEN: Duration = Duration::from_millis(300);
 /// A worker forgets where to hand packets of an address to after this time without a check from it.
@@ -79,6 +79,16 @@ enum Route {
     Elsewhere(usize, Instant),
 }
 
+/// How a turn went.
+pub(super) struct Turn {
+    /// Datagrams that came.
+    pub(super) received: usize,
+    /// Until the next deadline.
+    pub(super) due: Duration,
+    /// The next turn has work already.
+    pub(super) more: bool,
+}
+
 /// A worker's state apart from its socket and buffers.
 pub(super) struct Worker {
     index: usize,
@@ -112,35 +122,44 @@ impl Worker {
         }
     }
 
-    /// Runs until the plane stops or the socket breaks.
-    pub(super) fn run(mut self, port: &UdpPort) -> std::io::Result<()> {
-        let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
-        let mut pace = Pace::new(Instant::now());
-        while !self.shared.stopping.load(Relaxed) {
-            let received = inbox.receive(port)?;
-            let now = self.begin_turn();
-            pace.arrived(received, now);
-            bump(&self.counters().packets_in, received as u64);
-            // First the mail: a restart is announced before its first check can arrive.
-            self.handle_mail(now);
-            for (datagram, from) in inbox.datagrams() {
-                self.handle_datagram(datagram, from, now, true);
-            }
-            self.handle_handshakes(now);
-            self.handle_timers(now);
-            self.flush(port, &mut outbox);
-            if received == BATCH || !self.handshakes.is_empty() {
-                continue;
-            }
-            match pace.pause() {
-                // Deadlines may be late by a pause: with many peers one is always near, and would undo the batching.
-                Some(pause) => std::thread::sleep(pause),
-                None => port.wait(self.until_due(now))?,
-            }
+    /// Handles what is waiting, one batch at most, and what is due. What is to be sent is put into `outbox`.
+    pub(super) fn turn(&mut self, port: &UdpPort, inbox: &mut Inbox, outbox: &mut Outbox) -> std::io::Result<Turn> {
+        let received = inbox.receive(port)?;
+        let now = self.begin_turn();
+        bump(&self.counters().packets_in, received as u64);
+        // First the mail: a restart is announced before its first check can arrive.
+        self.handle_mail(now);
+        for (datagram, from) in inbox.datagrams() {
+            self.handle_datagram(datagram, from, now, true);
         }
-        self.close_all();
-        self.flush(port, &mut outbox);
-        Ok(())
+        self.handle_handshakes(now);
+        self.handle_timers(now);
+        self.collect(outbox);
+        Ok(Turn { received, due: self.until_due(now), more: received == BATCH || !self.handshakes.is_empty() })
+    }
+
+    /// Sends every peer close_notify.
+    pub(super) fn close_all(&mut self, outbox: &mut Outbox) {
+        let now = self.begin_turn();
+        for slot in self.peers.slots() {
+            self.close(slot, now);
+        }
+        self.collect(outbox);
+    }
+
+    /// Which one it is.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Sends what was collected and counts it; all sockets of the port are alike.
+    pub(super) fn flush(&self, port: &UdpPort, outbox: &mut Outbox) {
+        let wanted = outbox.len();
+        let sent = outbox.flush(port);
+        bump(&self.counters().packets_out, sent as u64);
+        for _ in sent..wanted {
+            self.counters().dropped(Drop::Send);
+        }
     }
 
     fn counters(&self) -> &Counters {
@@ -394,22 +413,9 @@ impl Worker {
         }
     }
 
-    fn flush(&mut self, port: &UdpPort, outbox: &mut Outbox) {
+    fn collect(&mut self, outbox: &mut Outbox) {
         for (to, datagram) in self.effects.send.drain(..) {
             outbox.push(to, datagram);
-        }
-        let wanted = outbox.len();
-        let sent = outbox.flush(port);
-        bump(&self.counters().packets_out, sent as u64);
-        for _ in sent..wanted {
-            self.counters().dropped(Drop::Send);
-        }
-    }
-
-    fn close_all(&mut self) {
-        let now = self.begin_turn();
-        for slot in self.peers.slots() {
-            self.close(slot, now);
         }
     }
 }

@@ -9,4 +9,4 @@ mod socket;
 
 pub use batch::{BATCH, Inbox, MAX_DATAGRAM, Outbox};
 pub use pace::Pace;
-pub use socket::{UdpPort, Waker, bind};
+pub use socket::{UdpPort, Waker, bind, wait_any};

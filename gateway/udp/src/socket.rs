@@ -76,21 +76,35 @@ impl UdpPort {
     ///
     /// When poll fails for another reason than a signal.
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        let mut fds =
-            [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
-        // Rounded up, so that a deadline has passed when the wait ends.
-        let millis = timeout.as_millis().saturating_add(1).min(60_000);
-        match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let woken = fds[1].revents().is_some_and(|events| !events.is_empty());
-        if woken {
-            let mut sink = [0; 8];
-            while self.woken.recv(&mut sink).is_ok() {}
-        }
-        Ok(())
+        wait_any(&[self], timeout)
     }
+
+    fn take_wake_ups(&self) {
+        let mut sink = [0; 8];
+        while self.woken.recv(&mut sink).is_ok() {}
+    }
+}
+
+/// [`UdpPort::wait`] for several at once.
+///
+/// # Errors
+///
+/// As there.
+pub fn wait_any(ports: &[&UdpPort], timeout: Duration) -> io::Result<()> {
+    let descriptors = ports.iter().flat_map(|port| [port.socket.as_fd(), port.woken.as_fd()]);
+    let mut fds: Vec<_> = descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+    // Rounded up, so that a deadline has passed when the wait ends.
+    let millis = timeout.as_millis().saturating_add(1).min(60_000);
+    match poll(&mut fds, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    for (port, fds) in ports.iter().zip(fds.chunks_exact(2)) {
+        if fds[1].revents().is_some_and(|events| !events.is_empty()) {
+            port.take_wake_ups();
+        }
+    }
+    Ok(())
 }
 
 impl AsRawFd for UdpPort {
