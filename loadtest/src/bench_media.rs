@@ -3,6 +3,10 @@
 //! Each run measures the two floors and then a fresh gateway process, with the same peers and packets; runs are
 //! interleaved so that a noisy machine disturbs all alike, and the medians are reported. CPU time is that of the gateway
 //! process, or of the floor's thread, alone.
+//!
+//! A peer's memory is what the resident set of that process grows by, from before its first call to the end of the
+//! measurement, so what is set up once for all counts too. Connects are measured in a process of their own: memory
+//! that ended calls leave behind would be used again, and make the peers look smaller.
 
 mod caller;
 mod floor;
@@ -123,13 +127,8 @@ impl BenchMediaFlags {
         let pool = PeerPool::start(PoolConfig { threads, seed, ..PoolConfig::default() })?;
         let floor_udp = self.floor(Kind::Udp, &pool).await?;
         let floor_srtp = self.floor(Kind::Srtp, &pool).await?;
-        let (instance, connects_per_cpu_second) = {
-            let room = self.peers + self.connects + AT_ONCE as u32;
-            let instance = Instance::start(&self.binary()?, room, &self.gateway_flag).await?;
-            let connects = self.connects(&instance, &pool).await?;
-            (instance, connects)
-        };
-        let (echoed, kb_per_peer) = self.echo(&instance, &pool).await?;
+        let (echoed, kb_per_peer) = self.echo(&pool).await?;
+        let connects_per_cpu_second = self.connects(&pool).await?;
         Ok(Run { floor_udp, floor_srtp, echoed, kb_per_peer, connects_per_cpu_second })
     }
 
@@ -160,10 +159,15 @@ impl BenchMediaFlags {
         Ok(used.as_secs_f64() * 1e6 / packets.max(1) as f64)
     }
 
-    async fn connects(&self, instance: &Instance, pool: &PeerPool) -> anyhow::Result<Option<f64>> {
+    async fn instance(&self, calls: u32) -> anyhow::Result<Instance> {
+        Instance::start(&self.binary()?, calls + AT_ONCE as u32, &self.gateway_flag).await
+    }
+
+    async fn connects(&self, pool: &PeerPool) -> anyhow::Result<Option<f64>> {
         if self.connects == 0 {
             return Ok(None);
         }
+        let instance = &self.instance(self.connects).await?;
         // The first calls pay for what is set up once.
         call_all(instance, pool, 0, AT_ONCE, true).await?;
         let before = instance.cpu()?;
@@ -171,7 +175,8 @@ impl BenchMediaFlags {
         Ok(Some(f64::from(self.connects) / (instance.cpu()? - before).as_secs_f64()))
     }
 
-    async fn echo(&self, instance: &Instance, pool: &PeerPool) -> anyhow::Result<(f64, f64)> {
+    async fn echo(&self, pool: &PeerPool) -> anyhow::Result<(f64, f64)> {
+        let instance = &self.instance(self.peers).await?;
         let empty = instance.resident()?;
         let callers = call_all(instance, pool, 1_000_000, self.peers as usize, false).await?;
         tokio::time::sleep(SETTLE).await;
