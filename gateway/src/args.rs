@@ -1,5 +1,7 @@
 //! The flags of `gateway`, checked.
 
+mod sip;
+
 use clap::{Parser, ValueEnum};
 use gateway_core::Limits;
 use gateway_protocol::InstanceId;
@@ -7,6 +9,8 @@ use holdfast_config::{Check, ConfigFlags};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use sip::{SipArgs, SrtpFlag};
 
 /// One instance of the Holdfast WebRTC gateway
 #[derive(Debug, Clone, Parser)]
@@ -69,6 +73,9 @@ pub struct Args {
     /// Base URL of a balancer, told to clients for the time when theirs is lost; repeatable
     #[arg(long, value_name = "URL")]
     pub alternate: Vec<String>,
+    /// How it reaches SIP.
+    #[command(flatten)]
+    pub sip: SipArgs,
 }
 
 /// Values of `--auth`.
@@ -128,6 +135,7 @@ impl Check for Args {
         }
         check_urls("allowed-origin", &self.allowed_origin, false)?;
         check_urls("alternate", &self.alternate, true)?;
+        self.sip.check()?;
         crate::server::check_files(self).map_err(|error| format!("{error:#}"))
     }
 }
