@@ -1,6 +1,7 @@
 // Bundles the library (dist/holdfast.mjs for imports, dist/holdfast.js with the global `Holdfast`) and the softphone page.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
+import { minify } from "rolldown/utils";
 import { internalNames } from "./names.mjs";
 
 const shared = { bundle: true, minify: true, sourcemap: true, target: "es2022", legalComments: "none" };
@@ -11,11 +12,25 @@ const assets = /\.(html|css|svg|png|ico|webmanifest)$/;
 mkdirSync("dist", { recursive: true });
 await build({ ...library, format: "esm", outfile: "dist/holdfast.mjs" });
 await build({ ...library, format: "iife", globalName: "Holdfast", outfile: "dist/holdfast.js" });
+await squeeze("dist/holdfast.mjs", true);
+await squeeze("dist/holdfast.js", false);
 if (existsSync(`${softphone}/main.ts`)) {
   await build({ ...shared, entryPoints: [`${softphone}/main.ts`], format: "esm", outfile: "dist/softphone.js" });
   for (const file of readdirSync(softphone).filter((name) => assets.test(name))) {
     copyFileSync(`${softphone}/${file}`, `dist/${file}`);
   }
+}
+
+/** A second minifier finds shorter names; its source map goes through esbuild's. */
+async function squeeze(path, module) {
+  const options = { module, compress: { target: "es2022" }, mangle: { toplevel: module }, sourcemap: true };
+  const inputMap = JSON.parse(readFileSync(`${path}.map`, "utf8"));
+  const { code, map, errors } = await minify(path, readFileSync(path, "utf8"), { ...options, inputMap });
+  if (errors.length > 0) {
+    throw new Error(`${path}: ${errors[0].message}`);
+  }
+  writeFileSync(path, `${code}\n//# sourceMappingURL=${path.split("/").at(-1)}.map\n`);
+  writeFileSync(`${path}.map`, JSON.stringify(map));
 }
 
 /** esbuild keeps a module's own named bounds as variables; this writes them where they are used. Lines stay where they are. */

@@ -156,7 +156,7 @@ describe("no instance is up", () => {
       ...signedIn("gw-1"),
       ...lost,
       { type: "statechange", detail: { state: "gave-up", previous: "reconnecting" } },
-      { type: "gaveup", detail: { error: SignInError.unavailable() } },
+      { type: "gaveup", detail: { error: new SignInError("unavailable") } },
     );
     expect(story.notice).toMatchObject({ level: "bad", countdown: true, actions: ["retry"] });
     expect(screen(story)).toBe("none");
@@ -169,7 +169,7 @@ describe("a call that never was", () => {
     ["NotFoundError", "No microphone was found"],
     ["NotReadableError", "The microphone is in use"],
   ])("%s says what to do and offers to listen only", (name, title) => {
-    const error = MediaError.from(new DOMException("", name));
+    const error = new MediaError(new DOMException("", name));
     const story = told(
       ...signedIn("gw-1"),
       { type: "page.dialing", target: "echo", video: false },
@@ -183,13 +183,13 @@ describe("a call that never was", () => {
     const story = told(
       ...signedIn("gw-1"),
       { type: "page.dialing", target: "echo", video: false },
-      ended("failed", MediaError.insecureOrigin()),
+      ended("failed", new MediaError()),
     );
     expect(story.notice?.actions).toEqual(["listen-only", "dismiss"]);
   });
 
   test("a refusal is told in words", () => {
-    const story = told(...signedIn("gw-1"), ...inCall, ended("failed", CallError.failed("bad-target")));
+    const story = told(...signedIn("gw-1"), ...inCall, ended("failed", new CallError("bad-target")));
     expect(story.notice?.text).toBe("There is nobody by that name.");
   });
 });
@@ -237,7 +237,7 @@ test("credentials refused: the sign-in panel asks for a token, and the log says 
   const story = told(
     { type: "page.signing-in", user: "ada", withToken: false },
     { type: "statechange", detail: { state: "unauthorized", previous: "signing-in" } },
-    { type: "unauthorized", detail: { error: SignInError.unauthorized() } },
+    { type: "unauthorized", detail: { error: new SignInError("unauthorized") } },
     { type: "page.sign-in-failed", reason: "unauthorized" },
   );
   expect(screen(story)).toBe("sign-in");

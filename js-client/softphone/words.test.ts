@@ -28,7 +28,7 @@ test("a preserved call says that it goes on, whatever else is true of it", () =>
 
 test("a reason of a newer release still ends in words", () => {
   expect(words.ended({ reason: "something-new" as never })).toBe("Your call ended.");
-  expect(words.ended({ reason: "failed", error: CallError.failed("call-capacity") })).toContain("lines are in use");
+  expect(words.ended({ reason: "failed", error: new CallError("call-capacity") })).toContain("lines are in use");
 });
 
 test("the three pages share one set of colours and sizes", async () => {

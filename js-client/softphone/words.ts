@@ -41,6 +41,9 @@ const ENDED: Record<EndReason, string> = {
   busy: "The line is busy.",
   rejected: "The far side declined.",
   "no-answer": "Nobody answered.",
+  cancelled: "The caller hung up before you answered.",
+  "not-found": "There is nobody by that name or number.",
+  transferred: "You passed the call on.",
   failed: "The call could not be set up.",
   "instance-lost": "Your call ended.",
   "far-lost": "The far side's instance was lost. Your call ended.",
@@ -73,9 +76,11 @@ export function ended(end: Pick<CallEnded, "reason" | "error">): string {
   return (end.reason === "failed" && end.error && REFUSED[end.error.reason]) || ENDED[end.reason] || "Your call ended.";
 }
 
+const NOBODYS_FAULT: EndReason[] = ["local-hang-up", "remote-hang-up", "peer-closed", "cancelled", "transferred"];
+
 /** Whether that end was nobody's fault. */
 export function endLevel(reason: EndReason): Level {
-  return reason === "local-hang-up" || reason === "remote-hang-up" || reason === "peer-closed" ? "plain" : "bad";
+  return NOBODYS_FAULT.includes(reason) ? "plain" : "bad";
 }
 
 /** Why no call can be made now, from `client.can("call")`. */

@@ -157,7 +157,7 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #fail(error: unknown): void {
-    this.end("failed", error instanceof HoldfastError ? error : CallError.webrtc(error));
+    this.end("failed", error instanceof HoldfastError ? error : new CallError("webrtc", String(error), error));
   }
 
   /** @internal What the instance says. */
@@ -256,11 +256,11 @@ export class Call extends Emitter<CallEvents> {
 
   async #handleStarted(settled: Settled): Promise<void> {
     if (settled.status === "failed") {
-      return this.end("failed", CallError.failed(settled.reason, settled.detail));
+      return this.end("failed", new CallError(settled.reason, settled.detail));
     }
     if (settled.status === "unknown") {
       this.#host.hangUp(this);
-      return this.end("failed", CallError.unknown());
+      return this.end("failed", new CallError("unknown"));
     }
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);
@@ -271,7 +271,7 @@ export class Call extends Emitter<CallEvents> {
 
   #abort(): void {
     if (this.state !== "ended" && this.sessionId === undefined) {
-      return this.end("local-hang-up", CallError.aborted());
+      return this.end("local-hang-up", new CallError("aborted"));
     }
     this.hangUp();
   }

@@ -160,7 +160,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#reloaded = [];
     this.#dead = [];
     this.microphone.close();
-    this.#settleSignIn(SignInError.aborted());
+    this.#settleSignIn(new SignInError("aborted"));
     this.#serve("not-signed-in");
     this.#setState("signed-out");
     this.#drive();
@@ -182,10 +182,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
   call(target: string, options: CallOptions = {}): Call {
     const reason = this.#services.reason("calls");
     if (reason !== undefined) {
-      throw CallError.refused(reason === "not-signed-in" ? reason : "service-unavailable", reason);
+      throw new CallError(reason === "not-signed-in" ? reason : "service-unavailable", reason);
     }
     if (options.signal?.aborted) {
-      throw CallError.aborted();
+      throw new CallError("aborted");
     }
     return this.#startCall(target, options);
   }
@@ -221,11 +221,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       },
       restartIce: (call, sdp) => this.#request({ method: "restart_ice", call_id: call.id, sdp }),
       hangUp: (call) => {
-        if (
-          this.#machine.attached &&
-          call.sessionId !== undefined &&
-          call.sessionId === this.#machine.session?.session_id
-        ) {
+        if (this.#machine.attached && call.sessionId === this.#machine.session?.session_id) {
           void this.#request({ method: "hang_up", call_id: call.id });
         }
       },
@@ -241,7 +237,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   async #ready(): Promise<void> {
     if (!this.#machine.running) {
-      throw CallError.refused("not-signed-in");
+      throw new CallError("not-signed-in");
     }
     if (!this.#machine.attached) {
       await this.signIn();
@@ -503,8 +499,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return this.#handleAttached(tell);
       case "instance-alive":
         return this.#askForPaths(true);
-      case "retrying":
-        return this.emit("retrying", tell.retrying);
+      case "retrying": {
+        const { attempt, delayMs, reason } = tell;
+        return this.emit("retrying", { attempt, delayMs, reason });
+      }
       case "stopped":
         return this.#handleStopped(tell.error);
     }
@@ -728,8 +726,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   // The page.
 
   #saveSession(): void {
-    const session = this.#machine.session;
-    this.#store.update({ session });
+    this.#store.update({ session: this.#machine.session });
   }
 
   #saveCalls(): void {

@@ -1,7 +1,7 @@
 /**
  * Every error that the library gives to an application: one class each for sign-in, calls and the microphone, with a stable
- * numeric code and a `reason` to switch on. Made by static factories, so that code and reason always belong together. The
- * message is for logs; what a user reads is the application's to say.
+ * numeric code and a `reason` to switch on. The code follows from the reason. The message is for logs; what a user reads is the
+ * application's to say.
  */
 import type { FailReason, ProblemType } from "./protocol.gen.ts";
 
@@ -30,13 +30,25 @@ const SIGN_IN_REASONS = [
   "aborted",
 ] as const;
 
-/** Why signing in failed; codes from 100 in this order. */
+/**
+ * Why signing in failed; codes from 100 in this order, and what an application does about it:
+ *
+ * - `unreachable`: no balancer answered. Tell the user to check the network; `retry()` tries again.
+ * - `unauthorized`: the service refused the credentials. Get new ones, then call `signIn()` again.
+ * - `forbidden`: this page's origin is not on the service's allow-list: a matter of configuration.
+ * - `rejected`: the service refused the request as malformed: a fault of the application or the library.
+ * - `unavailable`: the service answers, but no instance is free. `retry()` tries again.
+ * - `superseded`: another tab or device with the same client id took over. `signIn()` takes it back.
+ * - `token-failed`: the application's `token()` failed; its error is the `cause`.
+ * - `aborted`: `signOut()` was called meanwhile.
+ */
 export type SignInReason = (typeof SIGN_IN_REASONS)[number];
 
 /** Signing in failed, or signed-in life ended. */
 export class SignInError extends HoldfastError<SignInReason> {
   override readonly name = "SignInError";
-  private constructor(
+  /** @internal */
+  constructor(
     reason: SignInReason,
     /** The problem type the service answered with, if it answered. */
     readonly problem?: ProblemType,
@@ -45,76 +57,41 @@ export class SignInError extends HoldfastError<SignInReason> {
   ) {
     super(100, SIGN_IN_REASONS, reason, detail ?? problem, cause);
   }
-  /** No balancer answered. Tell the user to check the network; `retry()` tries again. */
-  static unreachable() {
-    return new SignInError("unreachable");
-  }
-  /** The service refused the credentials. Get new ones, then call `signIn()` again. */
-  static unauthorized(problem?: ProblemType) {
-    return new SignInError("unauthorized", problem);
-  }
-  /** This page's origin is not on the service's allow-list: a matter of configuration. */
-  static forbidden(problem?: ProblemType) {
-    return new SignInError("forbidden", problem);
-  }
-  /** The service refused the request as malformed: a fault of the application or the library. */
-  static rejected(problem?: ProblemType, detail?: string) {
-    return new SignInError("rejected", problem, detail);
-  }
-  /** The service answers, but no instance is free. `retry()` tries again. */
-  static unavailable(problem?: ProblemType) {
-    return new SignInError("unavailable", problem);
-  }
-  /** Another tab or device with the same client id took over. `signIn()` takes it back. */
-  static superseded() {
-    return new SignInError("superseded");
-  }
-  /** The application's `token()` failed; its error is the `cause`. */
-  static tokenFailed(cause: unknown) {
-    return new SignInError("token-failed", undefined, undefined, cause);
-  }
-  /** `signOut()` was called meanwhile. */
-  static aborted() {
-    return new SignInError("aborted");
-  }
 }
 
 const CALL_REASONS = ["not-signed-in", "aborted", "unknown", "webrtc"] as const;
 
-/** Why a call or a request in a call failed; codes from 200 in this order, and 204 for whatever the instance refused. */
+/**
+ * Why a call or a request in a call failed; codes from 200 in this order:
+ *
+ * - `not-signed-in`: nothing was sent; `can()` would have said so.
+ * - `aborted`: the `AbortSignal` fired.
+ * - `unknown`: the instance was lost after the request was sent: it may have acted or not.
+ * - `webrtc`: the browser's WebRTC stack refused; its error is the `cause`.
+ * - any other, code 204: the instance refused, nothing happened.
+ */
 export type CallReason = (typeof CALL_REASONS)[number] | FailReason;
 
 /** A call could not be made, or a request in a call did not succeed. */
 export class CallError extends HoldfastError<CallReason> {
   override readonly name = "CallError";
-  private constructor(reason: CallReason, detail?: string, cause?: unknown) {
+  /** @internal */
+  constructor(reason: CallReason, detail?: string, cause?: unknown) {
     super(200, CALL_REASONS, reason, detail, cause);
-  }
-  /** What was asked is not allowed now; `can()` would have said so. Nothing was sent. */
-  static refused(reason: CallReason, detail?: string) {
-    return new CallError(reason, detail);
-  }
-  /** The instance refused: nothing happened. */
-  static failed(reason: FailReason, detail?: string) {
-    return new CallError(reason, detail);
-  }
-  /** The instance was lost after the request was sent: it may have acted or not. */
-  static unknown() {
-    return new CallError("unknown");
-  }
-  /** The `AbortSignal` fired. */
-  static aborted() {
-    return new CallError("aborted");
-  }
-  /** The browser's WebRTC stack refused; its error is the `cause`. */
-  static webrtc(cause: unknown) {
-    return new CallError("webrtc", String(cause), cause);
   }
 }
 
 const MEDIA_REASONS = ["denied", "absent", "in-use", "insecure-origin", "failed"] as const;
 
-/** Why a microphone or camera can't be used; codes from 300 in this order. */
+/**
+ * Why a microphone or camera can't be used; codes from 300 in this order:
+ *
+ * - `denied`: ask the user to allow it.
+ * - `absent`: ask the user to connect one.
+ * - `in-use`: ask the user to close the other application.
+ * - `insecure-origin`: pages get microphones on https and localhost alone: serve the page over https.
+ * - `failed`: anything else; the browser's error is the `cause`.
+ */
 export type MediaReason = (typeof MEDIA_REASONS)[number];
 
 /** What `getUserMedia` rejects with, by name. */
@@ -130,15 +107,8 @@ const MEDIA_NAMES: Record<string, MediaReason> = {
 /** The microphone or camera can't be used. */
 export class MediaError extends HoldfastError<MediaReason> {
   override readonly name = "MediaError";
-  private constructor(reason: MediaReason, cause?: unknown) {
-    super(300, MEDIA_REASONS, reason, undefined, cause);
-  }
-  /** Pages get microphones on https and localhost alone: serve the page over https. */
-  static insecureOrigin() {
-    return new MediaError("insecure-origin");
-  }
-  /** `denied`: ask the user to allow it; `absent`: to connect one; `in-use`: to close the other application. */
-  static from(cause: unknown) {
-    return new MediaError(MEDIA_NAMES[(cause as Error | undefined)?.name ?? ""] ?? "failed", cause);
+  /** @internal `cause`: what `getUserMedia` rejected with; absent when the browser offers no devices to this origin. */
+  constructor(cause?: Error) {
+    super(300, MEDIA_REASONS, cause ? (MEDIA_NAMES[cause.name] ?? "failed") : "insecure-origin", undefined, cause);
   }
 }

@@ -84,7 +84,7 @@ export class Microphone {
 
   async #ask(kind: Kind, deviceId?: string): Promise<MediaStreamTrack> {
     if (!this.#devices) {
-      throw MediaError.insecureOrigin();
+      throw new MediaError();
     }
     try {
       const wanted = deviceId ? { deviceId: { exact: deviceId } } : true;
@@ -92,7 +92,7 @@ export class Microphone {
       // It resolves with a track of every kind that was asked for, or not at all.
       return stream.getTracks()[0] as MediaStreamTrack;
     } catch (error) {
-      throw MediaError.from(error);
+      throw new MediaError(error as Error);
     }
   }
 }

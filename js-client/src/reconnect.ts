@@ -17,7 +17,7 @@
  */
 import { retryDelay } from "./delay.ts";
 import { SignInError } from "./errors.ts";
-import type { LossKind } from "./events.ts";
+import type { ClientEvents, LossKind } from "./events.ts";
 import { ALIVE_MS } from "./liveness.ts";
 import type { ProblemType, ServerMessage, SignedIn, Snapshot } from "./protocol.gen.ts";
 import { judgeClose, judgeProbe, type ProbeAnswer, type Verdict } from "./verdict.ts";
@@ -75,7 +75,7 @@ export type Command =
     }
   /** By the word of the socket in use, so that the network is the same as well. */
   | { tell: "instance-alive" }
-  | { tell: "retrying"; retrying: { attempt: number; delayMs: number; reason: string } }
+  | ({ tell: "retrying" } & ClientEvents["retrying"])
   | { tell: "stopped"; error: SignInError };
 
 type Phase =
@@ -281,7 +281,7 @@ export class Reconnect {
     if (phase.at === "weighing" && now >= phase.until) {
       return this.#gone("instance-silent", now);
     }
-    if ((phase.at === "opening" || phase.at === "attached") && now >= phase.until) {
+    if ("link" in phase && now >= phase.until) {
       this.#closeLink();
       this.#lost("signaling-lost", now);
     }
@@ -315,7 +315,7 @@ export class Reconnect {
       return;
     }
     if (failure.kind === "token") {
-      const error = SignInError.tokenFailed(failure.error);
+      const error = new SignInError("token-failed", undefined, undefined, failure.error);
       return this.#loss ? this.#wait("sign-in", 0, now, error) : this.#stopWith(error);
     }
     this.#cursor++;
@@ -325,7 +325,7 @@ export class Reconnect {
     if (++this.#tried % this.#urls.length !== 0) {
       return this.#signIn();
     }
-    this.#wait("sign-in", 0, now, SignInError.unreachable());
+    this.#wait("sign-in", 0, now, new SignInError("unreachable"));
   }
 
   handleAttached(link: number, told: AttachedMessage, now: number): void {
@@ -360,7 +360,7 @@ export class Reconnect {
       return this.#moveFailed(now);
     }
     const phase = this.#phase;
-    if ((phase.at === "attached" || phase.at === "opening") && phase.link === link) {
+    if ("link" in phase && phase.link === link) {
       const verdict = judgeClose(code, reason);
       this.#lost(verdict.kind, now, verdict.retryAfterMs);
     }
@@ -371,7 +371,7 @@ export class Reconnect {
       return this.#verified(this.#verify, answer, now);
     }
     const phase = this.#phase;
-    if ((phase.at !== "probing" && phase.at !== "doubting") || phase.ask !== ask) {
+    if (!("url" in phase) || phase.ask !== ask) {
       return;
     }
     const verdict = judgeProbe(answer, this.#session?.boot_id);
@@ -390,7 +390,7 @@ export class Reconnect {
       case "silent":
         return this.#preserveUntil === undefined ? this.#weigh(now) : this.#probeNext(now);
       case "unauthorized":
-        return this.#stopWith(SignInError.unauthorized());
+        return this.#stopWith(new SignInError("unauthorized"));
       case "none":
         this.#floorMs = Math.max(this.#floorMs, (answer.kind === "status" && answer.retryAfterMs) || 0);
         return this.#probeNext(now);
@@ -411,7 +411,7 @@ export class Reconnect {
 
   /** Packets stopped or the network may have changed: asks whether instance and network are still the same. */
   handleSuspicion(): void {
-    if (this.#phase.at === "attached" && !this.#verify) {
+    if (this.attached && !this.#verify) {
       this.#commands.push({ do: "resync" });
       this.#verifyAgain(false);
     }
@@ -427,14 +427,14 @@ export class Reconnect {
 
   /** UDP is dead while the instance answers: signs in elsewhere. */
   handleMediaLost(now: number): void {
-    if (this.#phase.at === "attached" && this.#session && !this.#move) {
+    if (this.attached && this.#session && !this.#move) {
       this.#moveSoon({ avoid: `${this.#session.instance_id}.${this.#session.boot_id}` }, 0, now);
     }
   }
 
   /** The instance asks the client to sign in elsewhere. */
   handleMove(ticket: string, now: number): void {
-    if (this.#phase.at === "attached" && !this.#move && !this.busy) {
+    if (this.attached && !this.#move && !this.busy) {
       this.#moveSoon({ ticket }, 0, now);
     }
   }
@@ -469,15 +469,15 @@ export class Reconnect {
       this.#key = 0;
     }
     if (status === 429 || status >= 500) {
-      return this.#wait("sign-in", failure.retryAfterMs, now, SignInError.unavailable(problem));
+      return this.#wait("sign-in", failure.retryAfterMs, now, new SignInError("unavailable", problem));
     }
     if (status === 401 && this.#proof) {
       // A refused proof leaves a fresh token to try.
       this.#proof = undefined;
       return this.#signIn();
     }
-    const refusal = { 401: SignInError.unauthorized, 403: SignInError.forbidden }[status] ?? SignInError.rejected;
-    this.#stopWith(refusal(problem, detail));
+    const reason = ({ 401: "unauthorized", 403: "forbidden" } as const)[status] ?? "rejected";
+    this.#stopWith(new SignInError(reason, problem, detail));
   }
 
   #open(url: string, now: number): void {
@@ -534,13 +534,13 @@ export class Reconnect {
       case "instance-silent":
         return this.#weigh(now);
       case "session-superseded":
-        return this.#stopWith(SignInError.superseded());
+        return this.#stopWith(new SignInError("superseded"));
       case "unauthorized":
-        return this.#stopWith(SignInError.unauthorized());
+        return this.#stopWith(new SignInError("unauthorized"));
       case "signaling-lost":
       case "network-changed":
       case "media-lost":
-        return this.#wait("probe", floorMs, now, SignInError.unreachable());
+        return this.#wait("probe", floorMs, now, new SignInError("unreachable"));
     }
   }
 
@@ -589,7 +589,7 @@ export class Reconnect {
     this.#commands.push({ tell: "session-lost", kind, calls });
     // Who had to wait before a probe has spread its return already.
     const spread = this.#phase.at === "probing" || (this.#phase.at === "doubting" && this.#phase.spread);
-    return spread ? this.#signIn() : this.#wait("sign-in", 0, now, SignInError.unavailable());
+    return spread ? this.#signIn() : this.#wait("sign-in", 0, now, new SignInError("unavailable"));
   }
 
   #wait(next: "sign-in" | "probe", floorMs: number, now: number, error: SignInError): void {
@@ -600,8 +600,7 @@ export class Reconnect {
     const delayMs = this.#delay(this.#attempt, floorMs);
     this.#notBefore = now + floorMs;
     if (this.#attempt++ > 0) {
-      const retrying = { attempt: this.#attempt, delayMs, reason: error.reason };
-      this.#commands.push({ tell: "retrying", retrying });
+      this.#commands.push({ tell: "retrying", attempt: this.#attempt, delayMs, reason: error.reason });
     }
     this.#phase = { at: "waiting", until: now + delayMs, next };
   }
@@ -618,7 +617,7 @@ export class Reconnect {
       return this.#probe(url, false);
     }
     if (this.#preserveUntil === undefined) {
-      return this.#wait("probe", this.#floorMs, now, SignInError.unreachable());
+      return this.#wait("probe", this.#floorMs, now, new SignInError("unreachable"));
     }
     this.#phase = { at: "waiting", until: now + PRESERVE_PAUSE_MS, next: "probe" };
   }
@@ -715,7 +714,7 @@ export class Reconnect {
   }
 
   #closeLink(): void {
-    if (this.#phase.at === "attached" || this.#phase.at === "opening") {
+    if ("link" in this.#phase) {
       this.#commands.push({ do: "close", link: this.#phase.link });
     }
   }
