@@ -58,7 +58,7 @@ export class Chromium {
   async adopt(page: Page): Promise<Tab> {
     const tab = new Tab(page);
     this.tabs.push(tab);
-    await page.waitForFunction("window.e2e !== undefined");
+    await tab.isReady();
     return tab;
   }
 
@@ -85,7 +85,12 @@ export class Tab {
 
   async load(url: string): Promise<void> {
     await this.page.goto(url);
-    await this.page.waitForFunction("window.e2e !== undefined");
+    await this.isReady();
+  }
+
+  /** Waits for the page's driver; from here, because the page's policy forbids a waiting script to evaluate text. */
+  async isReady(): Promise<void> {
+    await until("the page's driver", () => this.page.evaluate("window.e2e !== undefined"));
   }
 
   /** Calls a method of the page's driver. */
