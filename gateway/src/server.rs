@@ -89,10 +89,14 @@ impl Gateway {
             exit,
             threads: Vec::new(),
         };
-        gateway.spawn("control", move || task.run())?;
-        gateway.listen("private", ports.private, private, Arc::new(Pulse::new()), exits.clone())?;
-        for (listener, pulse) in ports.public.into_iter().zip(pulses) {
-            gateway.listen("public", listener, http::router(app.clone()), pulse, exits.clone())?;
+        let most = connections_per_listener();
+        let serve = |listener, router, pulse| listener::serve(listener, most, router, pulse, exits.clone());
+        gateway.spawn("private", serve(ports.private, private, Arc::new(Pulse::new())))?;
+        let mut public = ports.public.into_iter().zip(pulses);
+        let mut next = || public.next().map(|(listener, pulse)| serve(listener, http::router(app.clone()), pulse));
+        gateway.spawn("public", beside(task, next().context("no public listener")?))?;
+        while let Some(listener) = next() {
+            gateway.spawn("public", listener)?;
         }
         if random_key {
             tracing::warn!("no --cluster-key-file: capsules of this instance mean nothing to another one");
@@ -102,28 +106,10 @@ impl Gateway {
         Ok(gateway)
     }
 
-    fn listen(
-        &mut self,
-        name: &str,
-        listener: TcpListener,
-        router: axum::Router,
-        pulse: Arc<Pulse>,
-        exits: watch::Receiver<bool>,
-    ) -> anyhow::Result<()> {
-        let most = connections_per_listener();
-        self.spawn(name, move || listener::serve(listener, most, router, pulse, exits))
-    }
-
     /// One thread with one current-thread runtime; sockets never cross.
-    fn spawn<F: Future<Output = ()>>(
-        &mut self,
-        name: &str,
-        task: impl FnOnce() -> F + Send + 'static,
-    ) -> anyhow::Result<()> {
+    fn spawn(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || runtime.block_on(async { task().await }))?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task))?;
         self.threads.push(thread);
         Ok(())
     }
@@ -193,6 +179,16 @@ impl Drop for Gateway {
     }
 }
 
+/// The sessions' task and the first listener on one thread: most words pass between these two, and waking another thread
+/// for each costs more than acting on it.
+async fn beside(sessions: control::Task, listener: impl Future<Output = ()>) {
+    let sessions = tokio::spawn(sessions.run());
+    listener.await;
+    if let Err(error) = sessions.await {
+        tracing::error!(%error, "the task of the sessions broke");
+    }
+}
+
 /// TCP ports, opened before anything else, because that fails most often.
 struct Ports {
     public: Vec<TcpListener>,
@@ -201,7 +197,7 @@ struct Ports {
 
 impl Ports {
     fn open(args: &Args) -> anyhow::Result<Self> {
-        let public = listen::tcp("listen", args.listen, cores())?;
+        let public = listen::tcp("listen", args.listen, public_listeners())?;
         let private = listen::tcp("admin-listen", args.admin_listen, 1)?.pop().context("no private listener")?;
         Ok(Self { public, private })
     }
@@ -342,11 +338,15 @@ fn random_id<T: TryFrom<String, Error = gateway_protocol::IdError>>() -> T {
 fn connections_per_listener() -> usize {
     const SPARE_FILES: u64 = 512;
     let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
-    let each = files.saturating_sub(SPARE_FILES).max(SPARE_FILES) / cores() as u64;
+    let each = files.saturating_sub(SPARE_FILES).max(SPARE_FILES) / public_listeners() as u64;
     usize::try_from(each).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS)
 }
 
-/// One public listener and thread each.
+/// A thread each. Half of the cores: the media workers need the others.
+fn public_listeners() -> usize {
+    cores().div_ceil(2)
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

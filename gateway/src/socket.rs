@@ -62,6 +62,8 @@ pub fn accept(
 enum End {
     /// The peer closed it, or it broke.
     Gone,
+    /// Its queue ended without a word.
+    Dropped,
     /// We close it; the code need not be one of the protocol's.
     Close(u16, &'static str),
 }
@@ -83,9 +85,12 @@ async fn serve(mut line: Line, session: SessionId, control: Control, messages_pe
         }
     };
     // The task that owns the sessions has ended when this fails; so have they.
-    let _ = control.tell(Input::SocketClosed(id)).await;
-    if let End::Close(code, reason) = end {
-        line.close(code, reason).await;
+    let told = control.tell(Input::SocketClosed(id)).await;
+    match end {
+        End::Close(code, reason) => line.close(code, reason).await,
+        // The queue was too full, unless nobody is left to fill it.
+        End::Dropped if told.is_ok() => line.close(CloseCode::Overloaded.into(), "retry=1000").await,
+        End::Dropped | End::Gone => {}
     }
 }
 
@@ -128,8 +133,7 @@ impl Line {
 
     /// Sends what waits, and everything that waits behind it, in one write.
     async fn send(&mut self, first: Option<Outgoing>, waiting: &mut mpsc::Receiver<Outgoing>) -> Result<(), End> {
-        // A queue that ended without a word was too full.
-        let mut next = first.ok_or(End::Close(CloseCode::Overloaded.into(), "retry=1000"))?;
+        let mut next = first.ok_or(End::Dropped)?;
         loop {
             match next {
                 Outgoing::Message(message) => self.write(&message).await?,
