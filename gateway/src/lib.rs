@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod private;
 pub mod pulse;
 pub mod server;
+pub mod sip;
 pub mod socket;
 
 pub use args::Args;

@@ -1,0 +1,274 @@
+//! Connections under TCP and TLS: one task each that reads messages and writes those of its queue.
+
+use super::frame::{Frame, Framer, Parsed, parse};
+use super::tls::SipTls;
+use super::{Counts, Inbound};
+use gateway_core::sip::{Peer, Transport};
+use rsipstack::sip::Transport as WireTransport;
+use rsipstack::transport::channel::ChannelConnection;
+use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Connections from others; beyond it they wait in the kernel.
+const MAX_INBOUND: usize = 8_192;
+/// To be connected, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A peer that takes nothing for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first byte of a message to its last, and from accepting to the first message.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages that wait to be written; a peer that lets more wait is gone.
+const MAX_QUEUED: usize = 16_384;
+/// Bytes handed to the kernel at once.
+const WRITE_BYTES: usize = 64 * 1024;
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Names a connection; a peer's next one has another.
+pub(super) type FlowId = u64;
+
+/// A connection that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Flow {
+    pub(super) id: FlowId,
+    pub(super) peer: Peer,
+    /// Our end of it.
+    pub(super) local: SocketAddr,
+    /// Takes messages without waiting.
+    pub(super) connection: SipConnection,
+    /// Set when it has ended.
+    pub(super) closed: watch::Receiver<bool>,
+}
+
+/// What a connection tells.
+#[derive(Debug)]
+pub(super) enum FlowNote {
+    /// It is there. Comes before its first message.
+    Up(Flow),
+    /// It could not be had.
+    Failed(Peer),
+    /// It has ended.
+    Down(Peer, FlowId),
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(super) struct Flows {
+    pub(super) inbound: mpsc::Sender<Inbound>,
+    /// Bounded by the number of connections.
+    pub(super) notes: mpsc::UnboundedSender<FlowNote>,
+    pub(super) tls: Option<Arc<SipTls>>,
+    pub(super) counts: Arc<Counts>,
+    next: Arc<AtomicU64>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Flows {
+    pub(super) fn new(
+        inbound: mpsc::Sender<Inbound>,
+        notes: mpsc::UnboundedSender<FlowNote>,
+        tls: Option<Arc<SipTls>>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self { inbound, notes, tls, counts, next: Arc::default() }
+    }
+
+    /// Connects, then serves the connection until it ends.
+    pub(super) async fn open(self, peer: Peer) {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer)).await {
+            Ok(Ok((stream, local))) => self.serve(stream, peer, local, false).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a SIP connection could not be had");
+                let _ = self.notes.send(FlowNote::Failed(peer));
+            }
+            Err(_) => {
+                let _ = self.notes.send(FlowNote::Failed(peer));
+            }
+        }
+    }
+
+    async fn connect(&self, peer: Peer) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+        let stream = TcpStream::connect(peer.addr).await?;
+        tune(&stream)?;
+        let local = stream.local_addr()?;
+        Ok(match (peer.transport, &self.tls) {
+            (Transport::Tls, Some(tls)) => (Box::new(tls.connect(stream).await?), local),
+            (Transport::Tls, None) => return Err(io::Error::other("no TLS is configured")),
+            (Transport::Tcp | Transport::Udp, _) => (Box::new(stream), local),
+        })
+    }
+
+    /// Accepts connections for ever.
+    pub(super) async fn listen(self, listener: TcpListener, transport: Transport) {
+        let room = Arc::new(Semaphore::new(MAX_INBOUND));
+        loop {
+            let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    let flows = self.clone();
+                    tokio::spawn(async move {
+                        flows.accept(stream, Peer { transport, addr: from }).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a SIP connection failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(self, stream: TcpStream, peer: Peer) {
+        let Ok(local) = tune(&stream).and_then(|()| stream.local_addr()) else { return };
+        let stream: Box<dyn Stream> = match (peer.transport, &self.tls) {
+            (Transport::Tls, Some(tls)) => match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Box::new(stream),
+                Ok(Err(_)) | Err(_) => return,
+            },
+            (Transport::Tls, None) => return,
+            (Transport::Tcp | Transport::Udp, _) => Box::new(stream),
+        };
+        self.serve(stream, peer, local, true).await;
+    }
+
+    async fn serve(self, stream: Box<dyn Stream>, peer: Peer, local: SocketAddr, is_inbound: bool) {
+        let (_nothing, never) = unbounded_channel();
+        let (outgoing, queue) = unbounded_channel();
+        let channel = ChannelConnection::create_connection(never, outgoing, wire_addr(peer), None).await;
+        let Ok(channel) = channel else { return };
+        let (closing, closed) = watch::channel(false);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let flow = Flow { id, peer, local, connection: SipConnection::Channel(channel), closed };
+        let connection = flow.connection.clone();
+        if self.notes.send(FlowNote::Up(flow)).is_err() {
+            return;
+        }
+        let (read, write) = tokio::io::split(stream);
+        let pings = Notify::new();
+        // Side by side, so that two peers which both write a lot never wait for one another.
+        let ended = tokio::select! {
+            ended = self.read(read, peer, &connection, &pings, is_inbound) => ended,
+            ended = self.write(write, queue, &pings) => ended,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a SIP connection broke");
+        }
+        let _ = closing.send(true);
+        let _ = self.notes.send(FlowNote::Down(peer, id));
+    }
+
+    /// A message that can't be read is left out: the connection may carry thousands of users.
+    async fn read(
+        &self,
+        mut stream: impl AsyncRead + Unpin,
+        peer: Peer,
+        connection: &SipConnection,
+        pings: &Notify,
+        is_inbound: bool,
+    ) -> io::Result<()> {
+        let mut framer = Framer::default();
+        let mut bytes = vec![0; 16 * 1024];
+        let mut is_silent = is_inbound;
+        loop {
+            let read = stream.read(&mut bytes);
+            let count = match is_silent || !framer.is_empty() {
+                true => tokio::time::timeout(MESSAGE_TIMEOUT, read).await??,
+                false => read.await?,
+            };
+            if count == 0 {
+                return Ok(());
+            }
+            framer.push(&bytes[..count]);
+            while let Some(frame) = framer.next().map_err(io::Error::other)? {
+                is_silent = false;
+                match frame {
+                    Frame::Ping => pings.notify_one(),
+                    Frame::Message(bytes) => self.hand_over(&bytes, peer, connection).await?,
+                }
+            }
+        }
+    }
+
+    async fn hand_over(&self, bytes: &[u8], from: Peer, connection: &SipConnection) -> io::Result<()> {
+        let Some(parsed) = self.parse(bytes) else { return Ok(()) };
+        let inbound = Inbound { parsed, from, connection: connection.clone() };
+        self.inbound.send(inbound).await.map_err(|_| io::Error::other("the line has ended"))
+    }
+
+    /// Nothing for what is no SIP, which is counted.
+    pub(super) fn parse(&self, bytes: &[u8]) -> Option<Parsed> {
+        // rsipstack's parser is foreign code over foreign bytes.
+        let parsed = std::panic::catch_unwind(|| parse(bytes));
+        let parsed = parsed.unwrap_or(Err(super::frame::FrameError::NotSip("its parser panicked")));
+        parsed
+            .inspect_err(|error| {
+                self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%error, "a message can't be read");
+            })
+            .ok()
+    }
+
+    async fn write(
+        &self,
+        mut stream: impl AsyncWrite + Unpin,
+        mut queue: UnboundedReceiver<TransportEvent>,
+        pings: &Notify,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        loop {
+            tokio::select! {
+                () = pings.notified() => bytes.extend_from_slice(b"\r\n"),
+                event = queue.recv() => {
+                    // Its sender lives as long as the connection object, which the reader holds.
+                    append(&mut bytes, event.ok_or_else(|| io::Error::other("nobody writes"))?);
+                    if queue.len() > MAX_QUEUED {
+                        return Err(io::Error::other("the peer takes too little"));
+                    }
+                    while bytes.len() < WRITE_BYTES && let Ok(event) = queue.try_recv() {
+                        append(&mut bytes, event);
+                    }
+                }
+            }
+            tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await??;
+            tokio::time::timeout(WRITE_TIMEOUT, stream.flush()).await??;
+            bytes.clear();
+        }
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, event: TransportEvent) {
+    if let TransportEvent::Incoming(message, _, _) = event {
+        bytes.extend_from_slice(&message.to_bytes());
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3)),
+    )?;
+    socket.set_tcp_user_timeout(Some(MESSAGE_TIMEOUT))
+}
+
+/// A peer as rsipstack names it.
+pub(super) fn wire_addr(peer: Peer) -> SipAddr {
+    let transport = match peer.transport {
+        Transport::Udp => WireTransport::Udp,
+        Transport::Tcp => WireTransport::Tcp,
+        Transport::Tls => WireTransport::Tls,
+    };
+    SipAddr { r#type: Some(transport), addr: peer.addr.into() }
+}

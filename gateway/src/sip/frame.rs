@@ -1,0 +1,259 @@
+//! Bytes to messages: where one ends, and whether it is one. Stricter than rsipstack's parser where that one guesses: control
+//! characters, a start line of another shape, a body shorter than it says.
+
+use rsipstack::sip::{Domain, HeadersExt, Host, HostWithPort, Method as KnownMethod, SipMessage, Uri};
+
+/// Longest message, head and body together.
+pub(super) const MAX_MESSAGE_BYTES: usize = 65_535;
+
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    /// It has more than [`MAX_MESSAGE_BYTES`], or never ends.
+    #[error("longer than {MAX_MESSAGE_BYTES} bytes")]
+    TooLong,
+    /// Where it ends can't be known.
+    #[error("Content-Length is no number")]
+    ContentLength,
+    /// Anything else.
+    #[error("not SIP: {0}")]
+    NotSip(&'static str),
+}
+
+/// A message that was read.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// To be matched to a transaction.
+    Message(SipMessage),
+    /// A request whose method is none of those known here; the message has another in its place.
+    UnknownMethod(SipMessage),
+}
+
+/// Takes a stream of bytes apart.
+#[derive(Debug, Default)]
+pub(super) struct Framer {
+    buffer: Vec<u8>,
+    /// No head ends before this byte.
+    scanned: usize,
+}
+
+/// What a stream holds next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// One whole message.
+    Message(Vec<u8>),
+    /// A keepalive that wants an answer (RFC 5626 §4.4.1).
+    Ping,
+}
+
+impl Framer {
+    /// Adds bytes.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// True between two messages.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() || self.buffer == b"\r\n"
+    }
+
+    /// The next frame, if it is all there. After an error nothing more can be read.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.buffer.starts_with(END_OF_HEAD) {
+            self.buffer.drain(..END_OF_HEAD.len());
+            return Ok(Some(Frame::Ping));
+        }
+        // A pong, or the stray line ends before a message that RFC 3261 §7.5 allows. A single CR may become a ping.
+        while self.buffer.starts_with(b"\r\n") && !END_OF_HEAD.starts_with(&self.buffer) {
+            self.buffer.drain(..2);
+        }
+        let from = self.scanned.saturating_sub(END_OF_HEAD.len());
+        let Some(at) = find_end_of_head(&self.buffer[from..]) else {
+            self.scanned = self.buffer.len();
+            return if self.buffer.len() > MAX_MESSAGE_BYTES { Err(FrameError::TooLong) } else { Ok(None) };
+        };
+        let head = from + at + END_OF_HEAD.len();
+        let whole = head.saturating_add(content_length(&self.buffer[..head])?.unwrap_or(0));
+        if whole > MAX_MESSAGE_BYTES {
+            return Err(FrameError::TooLong);
+        }
+        if self.buffer.len() < whole {
+            return Ok(None);
+        }
+        self.scanned = 0;
+        let rest = self.buffer.split_off(whole);
+        Ok(Some(Frame::Message(std::mem::replace(&mut self.buffer, rest))))
+    }
+}
+
+fn find_end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD)
+}
+
+fn content_length(head: &[u8]) -> Result<Option<usize>, FrameError> {
+    for line in head.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = line[..colon].trim_ascii();
+        if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l") {
+            let value = std::str::from_utf8(line[colon + 1..].trim_ascii()).map_err(|_| FrameError::ContentLength)?;
+            return value.parse().map(Some).map_err(|_| FrameError::ContentLength);
+        }
+    }
+    Ok(None)
+}
+
+/// Reads one whole message: a frame of a stream, or a datagram.
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, FrameError> {
+    let end = find_end_of_head(bytes).ok_or(FrameError::NotSip("no end of the header fields"))?;
+    let (head, body) = bytes.split_at(end + END_OF_HEAD.len());
+    check_head(head)?;
+    let body = match content_length(head)? {
+        Some(length) => body.get(..length).ok_or(FrameError::NotSip("the body is shorter than it says"))?,
+        // In a datagram it ends with the datagram (RFC 3261 §18.3).
+        None => body,
+    };
+    let line_end = head.iter().position(|byte| *byte == b'\r').unwrap_or(0);
+    let line = std::str::from_utf8(&head[..line_end]).map_err(|_| FrameError::NotSip("not UTF-8"))?;
+    if line.starts_with("SIP/") { response(line, head, body) } else { request(line, &head[line_end..], body) }
+}
+
+/// Other readers of the same bytes must not see other header fields than this one does.
+fn check_head(head: &[u8]) -> Result<(), FrameError> {
+    let text = std::str::from_utf8(head).map_err(|_| FrameError::NotSip("not UTF-8"))?;
+    let mut previous = '\0';
+    for character in text.chars() {
+        let allowed = match character {
+            '\n' => previous == '\r',
+            '\r' | '\t' => previous != '\r',
+            other => previous != '\r' && !other.is_control(),
+        };
+        if !allowed {
+            return Err(FrameError::NotSip("a control character"));
+        }
+        previous = character;
+    }
+    Ok(())
+}
+
+fn response(line: &str, head: &[u8], body: &[u8]) -> Result<Parsed, FrameError> {
+    let status = line.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
+    if !status.is_some_and(|status| (100..700).contains(&status)) {
+        return Err(FrameError::NotSip("the status line"));
+    }
+    let mut message = SipMessage::try_from(head).map_err(|_| FrameError::NotSip("the header fields"))?;
+    if let SipMessage::Response(response) = &mut message {
+        response.body = body.to_vec();
+    }
+    Ok(Parsed::Message(message))
+}
+
+fn request(line: &str, rest: &[u8], body: &[u8]) -> Result<Parsed, FrameError> {
+    let mut parts = line.split(' ');
+    let (Some(method), Some(uri), Some("SIP/2.0"), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(FrameError::NotSip("the request line"));
+    };
+    if uri.is_empty() || uri.contains(['<', '>', '"', '\t']) {
+        return Err(FrameError::NotSip("the Request-URI"));
+    }
+    // Method names are case-sensitive, and there are more than rsipstack knows.
+    let known = KnownMethod::all().into_iter().find(|known| known.to_string() == method);
+    let stand_in = format!("{} sip:x SIP/2.0", known.unwrap_or(KnownMethod::Message));
+    let text = [stand_in.as_bytes(), rest].concat();
+    let mut message = SipMessage::try_from(text.as_slice()).map_err(|_| FrameError::NotSip("the header fields"))?;
+    let SipMessage::Request(request) = &mut message else { return Err(FrameError::NotSip("the request line")) };
+    let cseq = request.cseq_header().map_err(|_| FrameError::NotSip("no CSeq"))?;
+    if cseq.value().split_whitespace().nth(1) != Some(method) {
+        return Err(FrameError::NotSip("CSeq names another method"));
+    }
+    request.uri = verbatim(uri);
+    request.body = body.to_vec();
+    Ok(match known {
+        Some(_) => Parsed::Message(message),
+        None => Parsed::UnknownMethod(message),
+    })
+}
+
+/// A URI that is written exactly as it was read. rsipstack's own form reorders and escapes, and it is never asked to find the
+/// destination: that is always set.
+pub(super) fn verbatim(uri: &str) -> Uri {
+    Uri {
+        scheme: None,
+        auth: None,
+        host_with_port: HostWithPort { host: Host::Domain(Domain(uri.to_owned())), port: None },
+        params: Vec::new(),
+        headers: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &str = "OPTIONS sip:a@h;x=%41;transport=tcp SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n\
+                           From: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nl: 4\r\n\r\nbody";
+
+    fn frames(bytes: &[u8], piece: usize) -> Vec<Frame> {
+        let mut framer = Framer::default();
+        let mut frames = Vec::new();
+        for piece in bytes.chunks(piece) {
+            framer.push(piece);
+            while let Some(frame) = framer.next().expect("frames") {
+                frames.push(frame);
+            }
+        }
+        assert!(framer.is_empty());
+        frames
+    }
+
+    #[test]
+    fn a_stream_is_cut_the_same_however_it_arrives() {
+        let stream = format!("{OPTIONS}\r\n\r\n{OPTIONS}\r\n{OPTIONS}");
+        let message = || Frame::Message(OPTIONS.as_bytes().to_vec());
+        for piece in [1, 2, 3, 7, 100, 10_000] {
+            assert_eq!(frames(stream.as_bytes(), piece), [message(), Frame::Ping, message(), message()], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_an_end_is_given_up() {
+        let mut framer = Framer::default();
+        framer.push(&vec![b'x'; MAX_MESSAGE_BYTES + 1]);
+        assert_eq!(framer.next(), Err(FrameError::TooLong));
+        for (length, error) in
+            [("99999999999999999999", FrameError::ContentLength), ("18446744073709551615", FrameError::TooLong)]
+        {
+            let mut framer = Framer::default();
+            framer.push(OPTIONS.replace("l: 4", &format!("Content-Length: {length}")).as_bytes());
+            assert_eq!(framer.next(), Err(error), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_request_uri_stays_as_it_was_written() {
+        let Ok(Parsed::Message(message)) = parse(OPTIONS.as_bytes()) else { panic!("a message") };
+        assert!(message.to_string().starts_with("OPTIONS sip:a@h;x=%41;transport=tcp SIP/2.0\r\n"), "{message}");
+        assert!(message.to_string().ends_with("\r\n\r\nbody"), "{message}");
+    }
+
+    #[test]
+    fn what_others_might_read_differently_is_refused() {
+        for (from, to) in [
+            ("\r\nTo:", "\nTo:"),
+            ("\r\nTo:", "\rTo:"),
+            ("sip:b@h", "sip:\u{0}b@h"),
+            ("SIP/2.0\r\n", "SIP/3.0\r\n"),
+            ("OPTIONS sip", "OPTIONS  sip"),
+            ("OPTIONS sip", "options sip"),
+            ("1 OPTIONS", "1 INVITE"),
+            ("l: 4", "l: 5"),
+            ("l: 4", "l: -1"),
+        ] {
+            assert!(parse(OPTIONS.replacen(from, to, 1).as_bytes()).is_err(), "{from:?} -> {to:?}");
+        }
+        let unknown = OPTIONS.replace("OPTIONS", "NEWMETHOD");
+        assert!(matches!(parse(unknown.as_bytes()), Ok(Parsed::UnknownMethod(_))));
+    }
+}

@@ -1,0 +1,84 @@
+use super::*;
+use gateway_core::sip::SendFailure;
+use std::time::Instant;
+
+#[tokio::test]
+async fn a_flow_is_opened_once_and_used_both_ways() {
+    let (mut near, mut far) = (End::new(), End::new());
+    let to = far.peer(Transport::Tcp);
+    near.line.act(SipCommand::Open { peer: to });
+    let SipEvent::Up { peer, local } = near.next().await else { panic!("a flow") };
+    assert_eq!(peer, to);
+    near.send(to, request(Method::Register, Transport::Tcp, "a"));
+    let (_, from, _) = far.request().await;
+    assert_eq!(from.addr, local, "the request came over the flow that was opened");
+    far.send(from, request(Method::Invite, Transport::Tcp, "b"));
+    let (_, back, _) = near.request().await;
+    assert_eq!(back, to, "the connection of a REGISTER is where INVITEs go back");
+}
+
+#[tokio::test]
+async fn udp_is_up_at_once() {
+    let (mut near, far) = (End::new(), End::new());
+    let peer = far.peer(Transport::Udp);
+    near.line.act(SipCommand::Open { peer });
+    assert_eq!(near.next().await, SipEvent::Up { peer, local: near.peer(Transport::Udp).addr });
+}
+
+#[tokio::test]
+async fn a_lost_flow_is_told_on_both_sides_and_fails_what_it_carried() {
+    let (mut near, mut far) = (End::new(), End::new());
+    let to = far.peer(Transport::Tcp);
+    let transaction = near.send(to, request(Method::Register, Transport::Tcp, "a"));
+    let (_, from, _) = far.request().await;
+    drop(far);
+    let mut told = [near.next().await, near.next().await];
+    told.sort_by_key(|event| matches!(event, SipEvent::Failed { .. }));
+    let failed = SipEvent::Failed { transaction, why: SendFailure::Unreachable };
+    assert_eq!(told, [SipEvent::Down { peer: to }, failed]);
+
+    let (mut near, far) = (End::new(), End::new());
+    far.line.act(SipCommand::Open { peer: near.peer(Transport::Tcp) });
+    far.line.act(SipCommand::Request {
+        transaction: ClientTransaction(1),
+        to: near.peer(Transport::Tcp),
+        request: request(Method::Register, Transport::Tcp, "a"),
+    });
+    let (_, from_far, _) = near.request().await;
+    assert_ne!(from_far, from);
+    drop(far);
+    assert_eq!(near.next().await, SipEvent::Down { peer: from_far });
+}
+
+#[tokio::test]
+async fn a_peer_that_refuses_is_known_at_once() {
+    let mut near = End::with(Duration::from_millis(500));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let peer = Peer { transport: Transport::Tcp, addr: listener.local_addr().expect("bound") };
+    drop(listener);
+    let start = Instant::now();
+    near.line.act(SipCommand::Open { peer });
+    let transaction = near.send(peer, request(Method::Register, Transport::Tcp, "a"));
+    assert_eq!(near.next().await, SipEvent::Failed { transaction, why: SendFailure::Unreachable });
+    assert_eq!(near.next().await, SipEvent::Down { peer });
+    assert!(start.elapsed() < Duration::from_secs(2), "Timer F would take 32 s: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_silent_peer_times_out() {
+    let mut near = End::new();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let peer = Peer { transport: Transport::Udp, addr: silent.local_addr().expect("bound") };
+    let transaction = near.send(peer, request(Method::Register, Transport::Udp, "a"));
+    assert_eq!(near.next().await, SipEvent::Failed { transaction, why: SendFailure::TimedOut });
+}
+
+#[tokio::test]
+async fn what_can_not_be_sent_fails() {
+    let mut near = End::new();
+    let peer = near.peer(Transport::Udp);
+    let mut bad = request(Method::Register, Transport::Udp, "a");
+    bad.headers.push("Subject", "x\r\nRoute: <sip:evil>");
+    let transaction = near.send(peer, bad);
+    assert_eq!(near.next().await, SipEvent::Failed { transaction, why: SendFailure::Unreachable });
+}
