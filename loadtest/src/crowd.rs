@@ -1,10 +1,13 @@
 //! A crowd of virtual users: starts them open loop, collects what happens to them, says so once a second.
 
 use crate::cluster::{InstanceRow, ask};
+use crate::cpu::{Cores, Meter, Reading};
 use crate::drive::{Packets, Script, Shared, run_user};
 use crate::engine::{Engine, EngineKind};
 use crate::http::Browser;
-use crate::report::Report;
+use crate::lag::Lag;
+use crate::peer_io::PoolConfig;
+use crate::report::{Lags, Quantiles, Report};
 use crate::tally::{Fact, Snapshot, Tally};
 use crate::user::{Identity, Now};
 use gateway_protocol::ClientId;
@@ -18,6 +21,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// How long users may take to sign off.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a browser keeps per host.
+const MOST_CONNECTIONS: usize = 6;
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the crowd does; printed with every report.
@@ -35,6 +40,11 @@ pub struct Load {
     pub engine: EngineKind,
     /// Its threads.
     pub peer_threads: usize,
+    /// Threads that act for the users.
+    pub user_threads: usize,
+    /// Time between a call's RTP packets.
+    #[serde(rename = "packet_interval_ms", serialize_with = "millis")]
+    pub packet_interval: Duration,
     /// Whom they call.
     pub call: Option<String>,
     /// Hang up and call again after this time.
@@ -44,6 +54,8 @@ pub struct Load {
     pub requests: u64,
     /// Of one user at once.
     pub parallel: u32,
+    /// Idle connections that a user keeps per balancer.
+    pub connections: usize,
     /// The requests are spread over it.
     #[serde(skip)]
     pub duration: Duration,
@@ -55,6 +67,13 @@ pub struct Load {
     /// No live line.
     #[serde(skip)]
     pub quiet: bool,
+    /// Processes of instances and of balancers whose CPU time is read.
+    #[serde(skip)]
+    pub processes: (Vec<u32>, Vec<u32>),
+}
+
+fn millis<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    (time.as_secs_f64() * 1000.0).serialize(to)
 }
 
 fn seconds<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
@@ -72,15 +91,30 @@ impl Load {
             seed: 1,
             engine: EngineKind::Own,
             peer_threads: 1,
+            user_threads: 1,
+            packet_interval: crate::peer::PACKET_INTERVAL,
             call: Some("echo".to_owned()),
             call_length: None,
             requests: 0,
             parallel: 1,
+            connections: 1,
             duration: Duration::from_secs(60),
             admin: None,
             jwt: None,
             quiet: true,
+            processes: (Vec::new(), Vec::new()),
         }
+    }
+
+    /// As many idle connections as parallel requests need, as long as `files` are enough for all users: each has a UDP socket,
+    /// a WebSocket and these.
+    #[must_use]
+    pub fn connections_within(&self, files: usize) -> usize {
+        let balancers = self.targets.len().max(1);
+        let wanted = usize::try_from(self.parallel).unwrap_or(usize::MAX).div_ceil(balancers).min(MOST_CONNECTIONS);
+        let users = usize::try_from(self.users).unwrap_or(usize::MAX).max(1);
+        let room = (files / 10 * 9 / users).saturating_sub(2) / balancers;
+        wanted.min(room)
     }
 
     /// As JSON, for the report.
@@ -100,6 +134,7 @@ impl Load {
             requests,
             parallel: self.parallel,
             request_interval: time / bursts,
+            connections: self.connections,
         }
     }
 
@@ -120,11 +155,12 @@ pub fn block_on<T>(command: impl Future<Output = T>) -> anyhow::Result<T> {
 pub struct Crowd {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    arrivals: JoinHandle<()>,
-    collector: JoinHandle<Tally>,
+    arrivals: Vec<JoinHandle<()>>,
+    collector: JoinHandle<Collected>,
     line: watch::Receiver<Snapshot>,
-    watcher: Option<JoinHandle<()>>,
-    over_capacity: Arc<AtomicU64>,
+    watchers: Vec<JoinHandle<()>>,
+    over_capacity: Option<Arc<AtomicU64>>,
+    lags: Vec<Arc<Lag>>,
 }
 
 /// A crowd that went home.
@@ -133,27 +169,53 @@ pub struct Outcome {
     sent: u64,
     returned: u64,
     over_capacity: Option<u64>,
+    lag: Lags,
+    recovery_lag: Option<Lags>,
+    cores: Option<Cores>,
+    recovery_cores: Option<Cores>,
+}
+
+/// What the collector has at the end.
+#[derive(Default)]
+struct Collected {
+    tally: Tally,
+    readings: Vec<Reading>,
 }
 
 impl Crowd {
-    /// Starts it on the current [`tokio::task::LocalSet`]; the users arrive by themselves.
+    /// Starts it on the current [`tokio::task::LocalSet`] and on threads of its own; the users arrive by themselves.
     pub fn start(load: Load) -> anyhow::Result<Self> {
         let (facts, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
+        let media = PoolConfig {
+            threads: load.peer_threads,
+            seed: load.seed,
+            packet_interval: load.packet_interval,
+            ..PoolConfig::default()
+        };
         let shared = Arc::new(Shared {
-            engine: Engine::start(load.engine, load.peer_threads, load.seed)?,
+            engine: Engine::start(load.engine, media)?,
             facts,
             packets: Packets::default(),
             start: Instant::now(),
             stop: stopped,
         });
         let (published, line) = watch::channel(Snapshot::default());
-        let collector = tokio::spawn(collect(inbox, published, Arc::downgrade(&shared), load.quiet));
-        let over_capacity = Arc::new(AtomicU64::new(0));
-        let watch = |admin: &String| tokio::spawn(watch_capacity(admin.clone(), over_capacity.clone()));
-        let watcher = load.admin.as_ref().map(watch);
-        let arrivals = tokio::task::spawn_local(arrive(load, shared.clone()));
-        Ok(Self { shared, stop, arrivals, collector, line, watcher, over_capacity })
+        let meter = Meter::new(load.processes.0.clone(), load.processes.1.clone());
+        let collector = tokio::spawn(collect(inbox, published, Arc::downgrade(&shared), meter, load.quiet));
+        let over_capacity = load.admin.as_ref().map(|_| Arc::new(AtomicU64::new(0)));
+        let watch = |(admin, over): (&String, &Arc<_>)| tokio::spawn(watch_capacity(admin.clone(), Arc::clone(over)));
+        let mut watchers: Vec<JoinHandle<()>> = load.admin.iter().zip(&over_capacity).map(watch).collect();
+        let mut lags: Vec<Arc<Lag>> = vec![Arc::default()];
+        let first = lags[0].clone();
+        watchers.push(tokio::spawn(async move { first.watch().await }));
+        let mut arrivals = vec![tokio::task::spawn_local(arrive(load.clone(), 0, shared.clone()))];
+        for thread in 1..load.user_threads {
+            let lag = Arc::<Lag>::default();
+            lags.push(lag.clone());
+            arrivals.push(start_thread(thread, load.clone(), shared.clone(), lag)?);
+        }
+        Ok(Self { shared, stop, arrivals, collector, line, watchers, over_capacity, lags })
     }
 
     /// An instance is about to be killed.
@@ -175,21 +237,34 @@ impl Crowd {
 
     /// Sends everybody home and gives the figures.
     pub async fn finish(self) -> Outcome {
-        let over_capacity = self.watcher.as_ref().map(|_| self.over_capacity.load(Relaxed));
-        if let Some(watcher) = self.watcher {
-            watcher.abort();
-        }
+        self.watchers.iter().for_each(JoinHandle::abort);
+        let (start, end) = (self.shared.start, Instant::now());
         self.stop.send_replace(true);
-        // Those that do not leave in time are left to the collector's figures as they are.
-        let mut arrivals = self.arrivals;
-        if tokio::time::timeout(LEAVE_TIMEOUT, &mut arrivals).await.is_err() {
-            arrivals.abort();
+        for arrivals in self.arrivals {
+            // One that panicked has nobody left to wait for.
+            let _ = arrivals.await;
         }
         let packets = (self.shared.packets.sent.load(Relaxed), self.shared.packets.returned.load(Relaxed));
+        let media = self.shared.engine.lags().to_vec();
         drop(self.shared);
-        let tally = self.collector.await.unwrap_or_default();
-        Outcome { tally, sent: packets.0, returned: packets.1, over_capacity }
+        let Collected { tally, readings } = self.collector.await.unwrap_or_default();
+        let lag = |from, to| Lags { users: worst(&self.lags, from, to), media: worst(&media, from, to) };
+        let recovery = tally.recovery().map(|(from, to)| (start + from, start + to));
+        Outcome {
+            tally,
+            sent: packets.0,
+            returned: packets.1,
+            over_capacity: self.over_capacity.map(|over| over.load(Relaxed)),
+            lag: lag(start, end),
+            recovery_lag: recovery.map(|(from, to)| lag(from, to)),
+            cores: readings.first().zip(readings.last()).map(|(first, last)| Cores::between(first, last)),
+            recovery_cores: recovery.and_then(|(from, to)| crate::cpu::around(&readings, from, to)),
+        }
     }
+}
+
+fn worst(lags: &[Arc<Lag>], from: Instant, to: Instant) -> Option<Quantiles> {
+    Quantiles::of(&lags.iter().flat_map(|lag| lag.within(from, to)).collect::<Vec<_>>())
 }
 
 impl Outcome {
@@ -199,11 +274,37 @@ impl Outcome {
         report.packets_sent = Some(self.sent);
         report.packets_returned = Some(self.returned);
         report.over_capacity = self.over_capacity;
+        report.lag_ms = Some(self.lag);
+        report.recovery_lag_ms = self.recovery_lag;
+        report.cores = self.cores;
+        report.recovery_cores = self.recovery_cores;
     }
 }
 
-/// Poisson arrivals: the pauses are exponential, and nobody waits for those before.
-async fn arrive(load: Load, shared: Arc<Shared>) {
+/// A thread for its share of the users; the handle ends with it.
+fn start_thread(number: usize, load: Load, shared: Arc<Shared>, lag: Arc<Lag>) -> anyhow::Result<JoinHandle<()>> {
+    let (done, ended) = tokio::sync::oneshot::channel::<()>();
+    let act = move || {
+        let ended = block_on(async move {
+            let watcher = tokio::spawn(async move { lag.watch().await });
+            arrive(load, number, shared).await;
+            watcher.abort();
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "no thread for users");
+        }
+        drop(done);
+    };
+    std::thread::Builder::new().name(format!("users-{number}")).spawn(act)?;
+    Ok(tokio::spawn(async move {
+        // Dropped, not sent: the thread is over, however it ended.
+        let _ = ended.await;
+    }))
+}
+
+/// Poisson arrivals: the pauses are exponential, and nobody waits for those before. Each thread knows all arrivals and serves
+/// its share of them.
+async fn arrive(load: Load, thread: usize, shared: Arc<Shared>) {
     let mut random = SmallRng::seed_from_u64(load.seed);
     let script = load.script();
     let mut stop = shared.stop.clone();
@@ -212,35 +313,47 @@ async fn arrive(load: Load, shared: Arc<Shared>) {
     for number in 0..load.users {
         let pause = -(1.0 - random.random::<f64>()).ln() / load.rate;
         at += Duration::from_secs_f64(pause);
+        let seed = random.random();
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if index % load.user_threads.max(1) != thread {
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
         let Ok(identity) = load.identity(number) else { continue };
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        users.spawn_local(run_user(index, identity, script.clone(), random.random(), shared.clone()));
+        users.spawn_local(run_user(index, identity, script.clone(), seed, shared.clone()));
     }
-    while users.join_next().await.is_some() {}
+    let _ = stop.wait_for(|stop| *stop).await;
+    // Those that do not leave in time are left to the collector's figures as they are.
+    let _ = tokio::time::timeout(LEAVE_TIMEOUT, async { while users.join_next().await.is_some() {} }).await;
 }
 
 async fn collect(
     mut inbox: mpsc::UnboundedReceiver<(usize, Fact, Now)>,
     published: watch::Sender<Snapshot>,
     shared: std::sync::Weak<Shared>,
+    mut meter: Meter,
     quiet: bool,
-) -> Tally {
+) -> Collected {
     let mut tally = Tally::default();
+    let mut readings: Vec<Reading> = Vec::new();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             fact = inbox.recv() => match fact {
                 Some((user, fact, at)) => tally.note(user, fact, at),
-                None => return tally,
+                None => return Collected { tally, readings },
             },
             _ = seconds.tick() => if let Some(shared) = shared.upgrade().filter(|_| !quiet) {
+                let reading = meter.read();
+                let cores = readings.last().map(|last| Cores::between(last, &reading)).unwrap_or_default();
+                readings.push(reading);
                 let packets = &shared.packets;
                 let (sent, returned) = (packets.sent.load(Relaxed), packets.returned.load(Relaxed));
-                println!("{:4} s  {} | packets {sent} returned {returned}", shared.start.elapsed().as_secs(), tally.line());
+                let second = shared.start.elapsed().as_secs();
+                println!("{second:4} s  {} | packets {sent} returned {returned} | {cores}", tally.line());
             },
         }
         published.send_replace(tally.snapshot());

@@ -1,13 +1,15 @@
 //! The shell of one virtual user: sockets, requests, peers and timers for the machine in [`crate::user`], and the script of
 //! its application: sign in, call, call again after a loss.
 
+use crate::cause;
 use crate::engine::{AnyPeer, Engine};
 use crate::http::{Ask, Base, Browser};
 use crate::peer::{PeerCounts, PeerState};
 use crate::tally::Fact;
 use crate::user::{Answer, Command, Identity, Now, OpId, Request, SocketId, Told, VirtualUser};
+use crate::watch::Watch;
 use futures_util::{SinkExt, StreamExt};
-use gateway_protocol::{BootId, CallId, ClientMessage, ServerMessage, SessionId, header};
+use gateway_protocol::{CallId, ClientMessage, ServerMessage, SessionId, header};
 use rand::{SeedableRng, rngs::SmallRng};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,8 +51,13 @@ pub struct Packets {
 }
 
 impl Shared {
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         self.start.elapsed()
+    }
+
+    /// The collector outlives the users.
+    pub(crate) fn note(&self, user: usize, fact: Fact, at: Now) {
+        let _ = self.facts.send((user, fact, at));
     }
 }
 
@@ -67,6 +74,8 @@ pub struct Script {
     pub parallel: u32,
     /// Pause between two bursts.
     pub request_interval: Duration,
+    /// Idle connections kept per balancer.
+    pub connections: usize,
 }
 
 enum Input {
@@ -84,7 +93,7 @@ pub async fn run_user(number: usize, identity: Identity, script: Script, seed: u
     let mut shell = Shell {
         number,
         user: VirtualUser::new(identity, SmallRng::seed_from_u64(seed)),
-        browser: Browser::new(),
+        browser: Browser::keeping(script.connections),
         script,
         shared,
         inputs: sender,
@@ -142,8 +151,7 @@ impl Shell {
     }
 
     fn note_at(&self, fact: Fact, at: Now) {
-        // The collector outlives the users.
-        let _ = self.shared.facts.send((self.number, fact, at));
+        self.shared.note(self.number, fact, at);
     }
 
     async fn wait(&self) {
@@ -316,9 +324,15 @@ impl Shell {
 
     fn ask(&self, op: OpId, request: Request) {
         let (browser, inputs) = (self.browser.clone(), self.inputs.clone());
+        let (number, shared) = (self.number, self.shared.clone());
         tokio::spawn(async move {
-            let input = match ask(&browser, &request).await {
-                Ok(answer) => Input::Answer(op, answer),
+            let asked = shared.now();
+            let answer = ask(&browser, &request).await;
+            if request.method == "POST" {
+                shared.note(number, sign_in_fact(asked, &answer), shared.now());
+            }
+            let input = match answer {
+                Ok(answer) => Input::Answer(op, answer_of(&answer)),
                 Err(_) => Input::Unreachable(op),
             };
             let _ = inputs.send(input).await;
@@ -350,11 +364,16 @@ impl Shell {
             let (number, browser, shared) = (self.number, self.browser.clone(), self.shared.clone());
             tokio::spawn(async move {
                 let ask = Ask { method: "GET", path: "/".to_owned(), headers: Vec::new(), body: Vec::new() };
+                let asked = shared.now();
                 let fact = match tokio::time::timeout(CONNECT_TIMEOUT, browser.ask(&base, &ask)).await {
+                    Ok(Ok(answer)) if answer.status().is_server_error() => {
+                        Fact::RequestFailed { asked, cause: cause::of_answer(&answer) }
+                    }
                     Ok(Ok(_)) => Fact::Answered,
-                    Ok(Err(_)) | Err(_) => Fact::RequestFailed,
+                    Ok(Err(error)) => Fact::RequestFailed { asked, cause: cause::of_error(&error) },
+                    Err(_) => Fact::RequestFailed { asked, cause: cause::TIMED_OUT.to_owned() },
                 };
-                let _ = shared.facts.send((number, fact, shared.now()));
+                shared.note(number, fact, shared.now());
             });
         }
     }
@@ -382,6 +401,9 @@ impl Shell {
 
     /// Signs off in good order.
     async fn leave(mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+        }
         self.listen();
         self.script.target = None;
         self.user.sign_out(self.shared.now());
@@ -415,7 +437,7 @@ impl Packets {
     }
 }
 
-async fn ask(browser: &Browser, request: &Request) -> anyhow::Result<Answer> {
+async fn ask(browser: &Browser, request: &Request) -> anyhow::Result<http::Response<bytes::Bytes>> {
     let base = Base::parse(&request.base).map_err(anyhow::Error::msg)?;
     let mut headers: Vec<(&'static str, String)> = Vec::new();
     headers.extend(request.bearer.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
@@ -425,14 +447,25 @@ async fn ask(browser: &Browser, request: &Request) -> anyhow::Result<Answer> {
         Some(body) => serde_json::to_vec(body)?,
         None => Vec::new(),
     };
-    let answer = browser.ask(&base, &Ask { method: request.method, path: request.path.clone(), headers, body }).await?;
+    browser.ask(&base, &Ask { method: request.method, path: request.path.clone(), headers, body }).await
+}
+
+fn answer_of(answer: &http::Response<bytes::Bytes>) -> Answer {
     let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Answer {
+    Answer {
         status: answer.status().as_u16(),
         pin: text(header::PIN),
         retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
         body: answer.body().to_vec(),
-    })
+    }
+}
+
+fn sign_in_fact(asked: Now, answer: &anyhow::Result<http::Response<bytes::Bytes>>) -> Fact {
+    match answer {
+        Ok(answer) if answer.status() == http::StatusCode::CREATED => Fact::SignInAnswered { asked },
+        Ok(answer) => Fact::SignInFailed { asked, cause: cause::of_answer(answer) },
+        Err(error) => Fact::SignInFailed { asked, cause: cause::of_error(error) },
+    }
 }
 
 /// Moves messages both ways until the socket is gone; gives its close code and reason, if it had any.
@@ -465,56 +498,4 @@ async fn talk(
             }
         }
     }
-}
-
-/// Asks after a session again and again.
-struct Watch {
-    number: usize,
-    browser: Browser,
-    bases: Vec<Base>,
-    path: String,
-    bearer: String,
-    boot: BootId,
-    shared: Arc<Shared>,
-}
-
-impl Watch {
-    async fn run(self, script: Script) {
-        let mut left = script.requests;
-        let mut turn = self.number;
-        let mut alive = !self.bases.is_empty();
-        while left > 0 && alive {
-            let burst = left.min(script.parallel.max(1));
-            left -= burst;
-            let asks = (0..burst).map(|_| {
-                turn += 1;
-                self.ask_once(&self.bases[turn % self.bases.len()])
-            });
-            alive = futures_util::future::join_all(asks).await.into_iter().all(|alive| alive);
-            tokio::time::sleep(script.request_interval).await;
-        }
-    }
-
-    /// False if the session's instance is said to be lost: then its cookie is gone, and nobody can route to it.
-    async fn ask_once(&self, base: &Base) -> bool {
-        let headers = vec![("authorization", self.bearer.clone())];
-        let ask = Ask { method: "GET", path: self.path.clone(), headers, body: Vec::new() };
-        let (fact, alive) = match self.browser.ask(base, &ask).await {
-            Ok(answer) if answer.headers().get(header::BOOT).is_some_and(|boot| boot == self.boot.as_str()) => {
-                (Fact::Answered, true)
-            }
-            Ok(answer) if is_moved(&answer) => (Fact::RequestFailed, false),
-            Ok(answer) if answer.status().is_server_error() => (Fact::RequestFailed, true),
-            Ok(_) => (Fact::Misrouted, true),
-            Err(_) => (Fact::RequestFailed, true),
-        };
-        let _ = self.shared.facts.send((self.number, fact, self.shared.now()));
-        alive
-    }
-}
-
-/// True if the balancer says that the session's instance is lost.
-fn is_moved(answer: &http::Response<bytes::Bytes>) -> bool {
-    let pin = answer.headers().get(header::PIN).and_then(|pin| pin.to_str().ok()).unwrap_or_default();
-    ["reason=gone", "reason=silent", "reason=restarted"].iter().any(|reason| pin.contains(reason))
 }

@@ -1,8 +1,10 @@
 //! Media for virtual users: one interface over the two stacks that can carry a call.
 
+use crate::lag::Lag;
 use crate::peer::{PeerCounts, PeerState, Profiles};
 use crate::peer_io::{PeerPool, PoolConfig, PoolPeer};
 use crate::webrtc_peer::WebrtcPeer;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Which stack carries the calls.
@@ -35,11 +37,20 @@ pub enum AnyPeer {
 
 impl Engine {
     /// Starts the stack.
-    pub fn start(kind: EngineKind, threads: usize, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(kind: EngineKind, config: PoolConfig) -> anyhow::Result<Self> {
         Ok(match kind {
-            EngineKind::Own => Self::Own(PeerPool::start(PoolConfig { threads, seed, ..PoolConfig::default() })?),
+            EngineKind::Own => Self::Own(PeerPool::start(config)?),
             EngineKind::Webrtc => Self::Webrtc,
         })
+    }
+
+    /// How late its own threads act.
+    #[must_use]
+    pub fn lags(&self) -> &[Arc<Lag>] {
+        match self {
+            Self::Own(pool) => pool.lags(),
+            Self::Webrtc => &[],
+        }
     }
 
     /// A peer and its offer.

@@ -1,4 +1,4 @@
-//! A lean HTTP/1.1 and WebSocket client for one virtual user: cookies like a browser's, one kept connection per balancer.
+//! A lean HTTP/1.1 and WebSocket client for one virtual user: cookies like a browser's, a few kept connections per balancer.
 //!
 //! Plain HTTP only: the load test measures Holdfast, and TLS would measure itself.
 
@@ -96,25 +96,40 @@ pub struct Ask {
     pub body: Vec<u8>,
 }
 
+type Connection = http1::SendRequest<Full<Bytes>>;
+
 /// One browser's HTTP: clone it for parallel requests.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Browser {
     jar: Arc<Mutex<Jar>>,
-    idle: Arc<Mutex<HashMap<String, http1::SendRequest<Full<Bytes>>>>>,
+    idle: Arc<Mutex<HashMap<String, Vec<Connection>>>>,
+    kept: usize,
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self::keeping(1)
+    }
 }
 
 impl Browser {
-    /// A browser without cookies and connections.
+    /// A browser without cookies and connections, that keeps one per balancer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A browser that keeps `kept` idle connections per balancer. Real ones keep six.
+    #[must_use]
+    pub fn keeping(kept: usize) -> Self {
+        Self { jar: Arc::default(), idle: Arc::default(), kept }
     }
 
     /// Asks and reads the whole answer. A kept connection that was closed meanwhile is replaced.
     pub async fn ask(&self, base: &Base, ask: &Ask) -> anyhow::Result<http::Response<Bytes>> {
         let mut request = self.request(base, ask)?;
         loop {
-            let kept = lock(&self.idle).remove(&base.authority);
+            let kept = lock(&self.idle).get_mut(&base.authority).and_then(Vec::pop);
             let fresh = kept.is_none();
             let mut connection = match kept {
                 Some(connection) => connection,
@@ -153,7 +168,7 @@ impl Browser {
     async fn read(
         &self,
         base: &Base,
-        connection: http1::SendRequest<Full<Bytes>>,
+        connection: Connection,
         answer: http::Response<hyper::body::Incoming>,
     ) -> anyhow::Result<http::Response<Bytes>> {
         let (head, body) = answer.into_parts();
@@ -162,10 +177,17 @@ impl Browser {
             Ok(body) => body.to_bytes(),
             Err(error) => bail!("the answer's body: {error}"),
         };
-        if !connection.is_closed() {
-            lock(&self.idle).insert(base.authority.clone(), connection);
-        }
+        self.keep(base, connection);
         Ok(http::Response::from_parts(head, body))
+    }
+
+    fn keep(&self, base: &Base, connection: Connection) {
+        let mut idle = lock(&self.idle);
+        let idle = idle.entry(base.authority.clone()).or_default();
+        idle.retain(|connection| !connection.is_closed());
+        if !connection.is_closed() && idle.len() < self.kept {
+            idle.push(connection);
+        }
     }
 
     fn store_cookies(&self, headers: &http::HeaderMap) {
@@ -191,7 +213,7 @@ async fn tcp(base: &Base) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn connect(base: &Base) -> anyhow::Result<http1::SendRequest<Full<Bytes>>> {
+async fn connect(base: &Base) -> anyhow::Result<Connection> {
     let (sender, connection) = http1::handshake(TokioIo::new(tcp(base).await?)).await?;
     tokio::spawn(connection);
     Ok(sender)

@@ -30,13 +30,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time between RTP packets.
+/// Time between RTP packets, unless [`Peer::send_every`] says otherwise.
 pub const PACKET_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of RTP payload, as G.711 has in 20 ms.
 pub const PAYLOAD_BYTES: usize = 160;
 /// Payload type in the offer (opus).
 const PAYLOAD_TYPE: u8 = 111;
-const SAMPLES: u32 = 960;
+/// Of the RTP clock, in a millisecond.
+const SAMPLES_PER_MS: u32 = 48;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_millis(2500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -205,6 +206,7 @@ pub struct Peer {
     sequence: u16,
     timestamp: u32,
     sending: bool,
+    packet_interval: Duration,
     next_packet: Instant,
     next_report: Instant,
     /// Zero of the times in the packets.
@@ -251,6 +253,7 @@ impl Peer {
             sequence: random.random::<u16>() & 0x3fff | 0x1000,
             timestamp: random.random(),
             sending: true,
+            packet_interval: PACKET_INTERVAL,
             next_packet: now,
             next_report: now,
             born: now,
@@ -342,6 +345,11 @@ impl Peer {
     pub fn send_media(&mut self, on: bool, now: Instant) {
         self.sending = on;
         self.next_packet = self.next_packet.max(now);
+    }
+
+    /// Sends RTP at another pace than [`PACKET_INTERVAL`].
+    pub fn send_every(&mut self, interval: Duration) {
+        self.packet_interval = interval;
     }
 
     /// Queues close_notify; the peer is done.
@@ -533,7 +541,7 @@ impl Peer {
             return;
         }
         // A driver that comes late sends one packet, not a burst.
-        self.next_packet = (self.next_packet + PACKET_INTERVAL).max(now);
+        self.next_packet = (self.next_packet + self.packet_interval).max(now);
         let mut packet = [0; 12 + PAYLOAD_BYTES];
         packet[0] = 0x80;
         packet[1] = PAYLOAD_TYPE;
@@ -545,7 +553,8 @@ impl Peer {
         let age = now.saturating_duration_since(self.born).as_micros();
         packet[24..32].copy_from_slice(&u64::try_from(age).unwrap_or(u64::MAX).to_be_bytes());
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(SAMPLES);
+        let samples = u32::try_from(self.packet_interval.as_millis()).unwrap_or(u32::MAX).wrapping_mul(SAMPLES_PER_MS);
+        self.timestamp = self.timestamp.wrapping_add(samples);
         if let Some(protected) = self.keys.as_mut().and_then(|keys| keys.protect.encrypt_rtp(&packet).ok()) {
             self.counts.sent += 1;
             self.transmits.push_back(protected);

@@ -17,7 +17,8 @@
 //! # async fn signal(_: &str) -> String { String::new() }
 //! ```
 
-use crate::peer::{AnswerError, Peer, PeerCounts, PeerIdentity, PeerState, Profiles};
+use crate::lag::Lag;
+use crate::peer::{AnswerError, PACKET_INTERVAL, Peer, PeerCounts, PeerIdentity, PeerState, Profiles};
 use holdfast_udp::{MAX_DATAGRAM, Pace};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -39,6 +40,8 @@ const EVENTS: usize = 256;
 /// The token of the descriptor that wakes a thread; peers count from 1.
 const WAKE: u64 = 0;
 const MAX_WAIT: Duration = Duration::from_millis(200);
+/// Begins the names of the threads.
+pub const THREAD_NAME: &str = "peers-";
 
 /// How a pool works.
 #[derive(Debug, Clone)]
@@ -49,11 +52,13 @@ pub struct PoolConfig {
     pub sources: Vec<IpAddr>,
     /// Seeds what is random (not the keys).
     pub seed: u64,
+    /// Time between the RTP packets of a peer.
+    pub packet_interval: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { threads: 1, sources: vec![IpAddr::from([0, 0, 0, 0])], seed: 1 }
+        Self { threads: 1, sources: vec![IpAddr::from([0, 0, 0, 0])], seed: 1, packet_interval: PACKET_INTERVAL }
     }
 }
 
@@ -67,6 +72,7 @@ struct Pool {
     config: PoolConfig,
     next: AtomicU64,
     threads: Vec<Mailbox>,
+    lags: Vec<Arc<Lag>>,
     joins: Mutex<Vec<JoinHandle<()>>>,
     stopping: Arc<AtomicBool>,
 }
@@ -121,15 +127,18 @@ impl PeerPool {
         let stopping = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let mut joins = Vec::new();
-        for index in 0..config.threads.max(1) {
+        let lags: Vec<Arc<Lag>> = (0..config.threads.max(1)).map(|_| Arc::default()).collect();
+        for (index, lag) in lags.iter().enumerate() {
             let (commands, receiver) = channel();
             let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-            let driver = Driver::new(receiver, wake.clone(), stopping.clone(), config.seed ^ index as u64)?;
-            joins.push(std::thread::Builder::new().name(format!("peers-{index}")).spawn(move || driver.run())?);
+            let seed = config.seed ^ index as u64;
+            let driver = Driver::new(receiver, wake.clone(), stopping.clone(), lag.clone(), seed)?;
+            let name = format!("{THREAD_NAME}{index}");
+            joins.push(std::thread::Builder::new().name(name).spawn(move || driver.run())?);
             threads.push(Mailbox { commands, wake });
         }
         let (next, joins) = (AtomicU64::new(1), Mutex::new(joins));
-        Ok(Self(Arc::new(Pool { identity, config, next, threads, joins, stopping })))
+        Ok(Self(Arc::new(Pool { identity, config, next, threads, lags, joins, stopping })))
     }
 
     /// A running peer without a handshake ([`Peer::preshared`]) that sends to `remote`.
@@ -145,6 +154,12 @@ impl PeerPool {
         Ok(peer)
     }
 
+    /// How late its threads act.
+    #[must_use]
+    pub fn lags(&self) -> &[Arc<Lag>] {
+        &self.0.lags
+    }
+
     /// What all its peers share.
     #[must_use]
     pub fn identity(&self) -> &PeerIdentity {
@@ -158,7 +173,9 @@ impl PeerPool {
     /// When ports or descriptors run out.
     pub fn create(&self, profiles: Profiles) -> io::Result<PoolPeer> {
         let (id, mut random) = self.0.next_id();
-        self.0.place(id, Peer::new(self.0.identity.clone(), profiles, id, &mut random, Instant::now()))
+        let mut peer = Peer::new(self.0.identity.clone(), profiles, id, &mut random, Instant::now());
+        peer.send_every(self.0.config.packet_interval);
+        self.0.place(id, peer)
     }
 }
 
@@ -301,11 +318,18 @@ struct Driver {
     stopping: Arc<AtomicBool>,
     peers: HashMap<u64, Box<Resident>>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
+    lag: Arc<Lag>,
     random: SmallRng,
 }
 
 impl Driver {
-    fn new(commands: Receiver<Command>, wake: Arc<EventFd>, stopping: Arc<AtomicBool>, seed: u64) -> io::Result<Self> {
+    fn new(
+        commands: Receiver<Command>,
+        wake: Arc<EventFd>,
+        stopping: Arc<AtomicBool>,
+        lag: Arc<Lag>,
+        seed: u64,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Self {
@@ -315,6 +339,7 @@ impl Driver {
             stopping,
             peers: HashMap::new(),
             timers: BinaryHeap::new(),
+            lag,
             random: SmallRng::seed_from_u64(seed),
         })
     }
@@ -373,6 +398,7 @@ impl Driver {
                 continue;
             };
             resident.armed = None;
+            self.lag.note(now, now.saturating_duration_since(due));
             resident.peer.handle_timeout(now);
             self.settle(id);
         }

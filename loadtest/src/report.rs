@@ -1,5 +1,8 @@
 //! The figures of a run or bench: a table for people, JSON for programs. Every key is always there, null if not measured.
 
+use crate::cpu::Cores;
+use crate::failures::Failures;
+use crate::way_back::Steps;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,15 @@ impl Quantiles {
     }
 }
 
+/// How late the load test's own threads were.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Lags {
+    /// Those of the users.
+    pub users: Option<Quantiles>,
+    /// Those of their media, with `--engine own`.
+    pub media: Option<Quantiles>,
+}
+
 /// All figures of all commands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names are the documentation, and the README explains each")]
@@ -50,11 +62,19 @@ pub struct Report {
     pub packets_returned: Option<u64>,
     pub kill_to_signed_in_ms: Option<Quantiles>,
     pub kill_to_media_ms: Option<Quantiles>,
+    pub way_back_ms: Option<Steps>,
     pub sign_in_ms: Option<Quantiles>,
+    pub sign_ins_failed_by: Option<Failures>,
     pub requests: Option<u64>,
     pub requests_failed: Option<u64>,
+    pub requests_failed_by: Option<Failures>,
+    pub requests_told_gone: Option<u64>,
     pub misrouted: Option<u64>,
     pub over_capacity: Option<u64>,
+    pub lag_ms: Option<Lags>,
+    pub recovery_lag_ms: Option<Lags>,
+    pub cores: Option<Cores>,
+    pub recovery_cores: Option<Cores>,
     // loss, fault
     pub user_failovers: Option<u64>,
     pub rules_broken: Option<Vec<String>>,

@@ -1,12 +1,14 @@
 //! `loadtest run`: virtual users with real media against running balancers, open loop, seeded.
 
-use crate::crowd::{Crowd, Load, Outcome, block_on};
+use crate::cluster::{Cluster, ClusterFlags, Process};
+use crate::crowd::{Crowd, Load, block_on};
 use crate::engine::EngineKind;
 use crate::exit::Failure;
 use crate::http::Base;
 use crate::report::Report;
 use clap::Parser;
 use holdfast_config::{Check, ConfigFlags, Stop, flags};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;
@@ -22,6 +24,12 @@ pub struct RunFlags {
     /// Base URL of a balancer (repeatable)
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     target: Vec<String>,
+    /// Start a cluster of so many instances instead of using --target; --kill-after then kills one of them
+    #[arg(long, value_name = "N", conflicts_with_all = ["target", "pid", "admin"],
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    instances: Option<u16>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// Virtual users
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     users: u32,
@@ -40,6 +48,12 @@ pub struct RunFlags {
     /// Threads for the media of `--engine own`
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     peer_threads: u16,
+    /// Threads that act for the users
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    user_threads: u16,
+    /// Time between a call's RTP packets with `--engine own`; longer than a real 20, more users fit on a machine
+    #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..=400))]
+    packet_interval_ms: u64,
     /// Whom every user calls as soon as it is signed in; `none` for no calls
     #[arg(long, value_name = "TARGET", default_value = "echo")]
     call: String,
@@ -52,8 +66,8 @@ pub struct RunFlags {
     /// So many of a user's requests at once, the first of them beside its sign-in, before it has a cookie
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     parallel: u32,
-    /// Kill --pid after so many seconds
-    #[arg(long, value_name = "S", requires = "pid")]
+    /// Kill --pid, or an instance of --instances, after so many seconds
+    #[arg(long, value_name = "S")]
     kill_after: Option<u64>,
     /// Process that --kill-after kills with SIGKILL
     #[arg(long, requires = "kill_after", value_parser = clap::value_parser!(i32).range(2..))]
@@ -80,6 +94,9 @@ impl Check for RunFlags {
         if !(self.rate > 0.0 && self.rate <= 100_000.0) {
             return Err(format!("error: --rate {}: more than 0, at most 100000 is allowed", self.rate));
         }
+        if self.kill_after.is_some() && self.pid.is_none() && self.instances.is_none() {
+            return Err("error: --kill-after: with --pid or --instances only".to_owned());
+        }
         if self.kill_after.is_some_and(|after| after >= self.duration) {
             return Err(format!("error: --kill-after: less than --duration {} is allowed", self.duration));
         }
@@ -100,6 +117,8 @@ impl RunFlags {
             seed: self.seed,
             engine: self.engine,
             peer_threads: self.peer_threads.into(),
+            user_threads: self.user_threads.into(),
+            packet_interval: Duration::from_millis(self.packet_interval_ms),
             call: Some(self.call.clone()).filter(|call| call != "none"),
             call_length: Some(self.call_length).filter(|seconds| *seconds > 0).map(Duration::from_secs),
             requests: self.requests,
@@ -108,7 +127,30 @@ impl RunFlags {
             admin: self.admin.clone(),
             jwt,
             quiet: false,
+            ..Load::quiet(Vec::new())
         })
+    }
+
+    /// The cluster that was asked for, and the load on it.
+    async fn cluster(&self, load: &mut Load) -> anyhow::Result<Option<Cluster>> {
+        let Some(instances) = self.instances else { return Ok(None) };
+        let cluster = Cluster::start(&self.cluster, instances, 1).await?;
+        load.targets = cluster.targets();
+        load.admin = Some(cluster.admin(0));
+        let pids = |processes: &[Process]| processes.iter().map(Process::pid).collect();
+        load.processes = (pids(&cluster.instances), pids(&cluster.balancers));
+        Ok(Some(cluster))
+    }
+
+    fn describe(&self, load: &Load) -> serde_json::Value {
+        let mut described = load.describe();
+        described["duration_s"] = self.duration.into();
+        described["kill_after_s"] = self.kill_after.into();
+        described["instances"] = self.instances.into();
+        if self.instances.is_some() {
+            described["cluster"] = serde_json::to_value(&self.cluster).unwrap_or_default();
+        }
+        described
     }
 }
 
@@ -121,21 +163,21 @@ fn read_jwt(path: &Path) -> Result<String, String> {
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let flags: RunFlags = flags::load(args)?;
     let load = flags.load().map_err(Stop::Refuse)?;
-    let mut described = load.describe();
-    described["duration_s"] = flags.duration.into();
-    described["kill_after_s"] = flags.kill_after.into();
-    let mut report = Report::new("run", described);
-    let outcome = block_on(run(&flags, load))??;
-    outcome.fill(&mut report);
+    let report = block_on(run(&flags, load))??;
     report.publish(flags.json.as_deref())?;
     Ok(())
 }
 
-async fn run(flags: &RunFlags, load: Load) -> anyhow::Result<Outcome> {
+async fn run(flags: &RunFlags, mut load: Load) -> anyhow::Result<Report> {
+    let cluster = flags.cluster(&mut load).await?;
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    load.connections = load.connections_within(usize::try_from(files).unwrap_or(usize::MAX));
+    let mut report = Report::new("run", flags.describe(&load));
     let crowd = Crowd::start(load)?;
     let end = tokio::time::sleep(Duration::from_secs(flags.duration));
     tokio::pin!(end);
-    if let (Some(after), Some(pid)) = (flags.kill_after, flags.pid) {
+    let victim = cluster.as_ref().and_then(|cluster| i32::try_from(cluster.instances.first()?.pid()).ok());
+    if let (Some(after), Some(pid)) = (flags.kill_after, flags.pid.or(victim)) {
         tokio::time::sleep(Duration::from_secs(after)).await;
         crowd.note_kill();
         if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGKILL) {
@@ -146,7 +188,8 @@ async fn run(flags: &RunFlags, load: Load) -> anyhow::Result<Outcome> {
         () = &mut end => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    Ok(crowd.finish().await)
+    crowd.finish().await.fill(&mut report);
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -163,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_kept_while_files_last() {
+        let load = |users, parallel| Load { users, parallel, ..Load::quiet(vec!["http://a".to_owned(); 2]) };
+        assert_eq!(load(1000, 4).connections_within(20_000), 2, "as many as parallel requests need");
+        assert_eq!(load(1000, 64).connections_within(20_000), 6, "no more than browsers keep");
+        assert_eq!(load(4000, 4).connections_within(20_000), 1);
+        assert_eq!(load(50_000, 4).connections_within(20_000), 0);
+    }
+
+    #[test]
     fn bad_input_is_refused_with_flag_and_range() {
         assert!(refusal(&["--target", "https://a"]).contains("--target `https://a`"));
         assert!(refusal(&["--rate", "0"]).contains("--rate 0"));
@@ -171,5 +223,7 @@ mod tests {
         assert!(refusal(&["--kill-after", "30", "--pid", "1234", "--duration", "30"]).contains("--kill-after"));
         assert!(refusal(&["--kill-after", "3", "--pid", "2147483647"]).contains("--pid 2147483647"));
         assert!(refusal(&["--pid", "1", "--kill-after", "3"]).contains("--pid"));
+        assert!(refusal(&["--instances", "2", "--target", "http://a"]).contains("--target"));
+        assert!(refusal(&["--packet-interval-ms", "500"]).contains("10..=400"));
     }
 }

@@ -1,7 +1,9 @@
 //! Counts what became of every user and call: facts in, figures out. Pure; the shell says when.
 
+use crate::failures::{Failures, Moment};
 use crate::report::{Quantiles, Report};
 use crate::user::{LossKind, Now, Told};
+use crate::way_back::{Failover, WayBack};
 use gateway_protocol::message::EndReason;
 use gateway_protocol::{BootId, CallId};
 use std::collections::BTreeMap;
@@ -45,7 +47,29 @@ pub enum Fact {
     /// An answer of the instance that keeps the session.
     Answered,
     /// A request had no usable answer.
-    RequestFailed,
+    RequestFailed {
+        /// When it was asked.
+        asked: Now,
+        /// Why.
+        cause: String,
+    },
+    /// The balancer said that the session's instance is gone. Right if it was lost, misrouted if not.
+    ToldGone {
+        /// That of the session.
+        boot: BootId,
+    },
+    /// A sign-in had its 201.
+    SignInAnswered {
+        /// When it was asked.
+        asked: Now,
+    },
+    /// A sign-in had something else, or nothing.
+    SignInFailed {
+        /// When it was asked.
+        asked: Now,
+        /// What.
+        cause: String,
+    },
     /// An answer of another instance, although the session's lives.
     Misrouted,
     /// From outside: an instance was killed.
@@ -60,14 +84,6 @@ struct Known {
     ever_signed_in: bool,
     unavailable: bool,
     failover: Option<Failover>,
-}
-
-/// A user on the way from a lost instance to a new one.
-#[derive(Debug)]
-struct Failover {
-    since: Now,
-    in_call: bool,
-    signed_in: bool,
 }
 
 /// All counts of a run.
@@ -92,7 +108,10 @@ pub struct Tally {
     falsely_lost: u64,
     refused: u64,
     requests: u64,
-    requests_failed: u64,
+    failures: Failures,
+    sign_in_failures: Failures,
+    told_gone: BTreeMap<String, u64>,
+    way_back: WayBack,
     misrouted: u64,
 }
 
@@ -103,9 +122,25 @@ impl Tally {
             Fact::Killed => self.kills.push(at),
             Fact::Arrived => self.known(user).arrived = Some(at),
             Fact::Answered => self.requests += 1,
-            Fact::RequestFailed => {
+            Fact::RequestFailed { asked, cause } => {
                 self.requests += 1;
-                self.requests_failed += 1;
+                self.failures.count(Moment::of(asked, at, &self.kills), cause);
+            }
+            Fact::ToldGone { boot } => {
+                self.requests += 1;
+                *self.told_gone.entry(boot.to_string()).or_default() += 1;
+            }
+            Fact::SignInAnswered { asked } => {
+                if let Some(failover) = self.open_failover(user) {
+                    failover.ask(asked);
+                    failover.answer(at);
+                }
+            }
+            Fact::SignInFailed { asked, cause } => {
+                self.sign_in_failures.count(Moment::of(asked, at, &self.kills), cause);
+                if let Some(failover) = self.open_failover(user) {
+                    failover.ask(asked);
+                }
             }
             Fact::Misrouted => {
                 self.requests += 1;
@@ -121,6 +156,10 @@ impl Tally {
 
     fn known(&mut self, user: usize) -> &mut Known {
         self.users.entry(user).or_default()
+    }
+
+    fn open_failover(&mut self, user: usize) -> Option<&mut Failover> {
+        self.known(user).failover.as_mut().filter(|failover| !failover.is_over())
     }
 
     fn note_service(&mut self, user: usize, told: &Told) {
@@ -176,15 +215,15 @@ impl Tally {
         let kill = self.kills.iter().rev().copied().find(|kill| *kill <= at && at - *kill < KILL_SHADOW);
         let since = *self.lost_boots.entry(boot.to_string()).or_insert(kill.unwrap_or(at));
         let known = self.known(user);
-        if known.failover.as_ref().is_none_or(|failover| failover.signed_in) {
-            known.failover = Some(Failover { since, in_call: false, signed_in: false });
+        if known.failover.as_ref().is_none_or(Failover::is_over) {
+            known.failover = Some(Failover::new(since, at));
             self.waiting += 1;
         }
     }
 
     /// Service is back on the same session: no loss after all.
     fn note_preserved(&mut self, user: usize) {
-        if self.known(user).failover.take_if(|failover| !failover.signed_in).is_some() {
+        if self.known(user).failover.take_if(|failover| !failover.is_over()).is_some() {
             self.waiting -= 1;
         }
     }
@@ -194,23 +233,22 @@ impl Tally {
         known.boot = Some(boot);
         let first = !std::mem::replace(&mut known.ever_signed_in, true);
         let arrived = known.arrived.filter(|_| first);
-        let since = known.failover.as_mut().filter(|failover| !failover.signed_in).map(|failover| {
-            failover.signed_in = true;
-            failover.since
-        });
-        known.failover.take_if(|failover| failover.signed_in && !failover.in_call);
+        let back = known.failover.take_if(|failover| !failover.is_over());
         self.signed_in += u64::from(first);
         self.attached += 1;
         self.sign_in.extend(arrived.map(|arrived| at.saturating_sub(arrived)));
-        if let Some(since) = since {
+        if let Some(mut failover) = back {
             self.waiting -= 1;
             self.failovers += 1;
-            self.to_signed_in.push(at.saturating_sub(since));
+            self.to_signed_in.push(at.saturating_sub(failover.since));
+            self.way_back.attach(&mut failover, at);
+            self.known(user).failover = Some(failover).filter(|failover| failover.in_call);
         }
     }
 
     fn note_media(&mut self, user: usize, at: Now) {
-        if let Some(failover) = self.known(user).failover.take_if(|failover| failover.signed_in) {
+        if let Some(failover) = self.known(user).failover.take_if(|failover| failover.is_over()) {
+            self.way_back.hear(&failover, at);
             self.to_media.push(at.saturating_sub(failover.since));
         }
     }
@@ -218,7 +256,7 @@ impl Tally {
     /// Users that lost their instance and are not signed in again.
     #[must_use]
     pub fn waiting(&self) -> u64 {
-        let waits = |known: &&Known| known.failover.as_ref().is_some_and(|failover| !failover.signed_in);
+        let waits = |known: &&Known| known.failover.as_ref().is_some_and(|failover| !failover.is_over());
         count(self.users.values().filter(waits).count())
     }
 
@@ -252,9 +290,23 @@ impl Tally {
             self.calls_lost,
             self.falsely_lost,
             self.requests,
-            self.requests_failed,
+            self.failures.total(),
             self.misrouted,
         )
+    }
+
+    /// From the first kill until the last user was back.
+    #[must_use]
+    pub fn recovery(&self) -> Option<(Now, Now)> {
+        Some((*self.kills.first()?, self.way_back.last()?))
+    }
+
+    /// Requests that heard rightly, and wrongly, that their session's instance is gone.
+    fn told_gone(&self) -> (u64, u64) {
+        let (right, wrong): (Vec<_>, Vec<_>) =
+            self.told_gone.iter().partition(|(boot, _)| self.lost_boots.contains_key(*boot));
+        let sum = |told: Vec<(&String, &u64)>| told.into_iter().map(|(_, count)| count).sum();
+        (sum(right), sum(wrong))
     }
 
     /// Puts the figures into the report.
@@ -268,8 +320,13 @@ impl Tally {
         report.calls_lost = Some(self.calls_lost);
         report.falsely_lost = Some(self.falsely_lost);
         report.requests = Some(self.requests);
-        report.requests_failed = Some(self.requests_failed);
-        report.misrouted = Some(self.misrouted);
+        let (told_gone, told_wrongly) = self.told_gone();
+        report.requests_told_gone = Some(told_gone);
+        report.requests_failed = Some(self.failures.total());
+        report.requests_failed_by = Some(self.failures.clone());
+        report.misrouted = Some(self.misrouted + told_wrongly);
+        report.sign_ins_failed_by = Some(self.sign_in_failures.clone());
+        report.way_back_ms = self.way_back.steps();
         report.kill_to_signed_in_ms = Quantiles::of(&self.to_signed_in);
         report.kill_to_media_ms = Quantiles::of(&self.to_media);
         report.sign_in_ms = Quantiles::of(&self.sign_in);
@@ -328,6 +385,24 @@ mod tests {
         tally.note(1, lost, ms(130));
         tally.note(1, signed_in("b"), ms(150));
         assert_eq!((tally.waiting, tally.to_signed_in.clone()), (1, vec![ms(50)]));
+    }
+
+    #[test]
+    fn only_a_lost_instance_may_be_told_gone() {
+        let boot = |text| BootId::parse(text).expect("an id");
+        let mut tally = Tally::default();
+        tally.note(0, signed_in("a"), ms(5));
+        tally.note(1, signed_in("b"), ms(5));
+        tally.note(usize::MAX, Fact::Killed, ms(100));
+        tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::InstanceLost }), ms(101));
+        tally.note(0, Fact::ToldGone { boot: boot("a") }, ms(102));
+        tally.note(1, Fact::ToldGone { boot: boot("b") }, ms(102));
+        tally.note(1, Fact::RequestFailed { asked: ms(99), cause: "reset".to_owned() }, ms(103));
+        let mut report = Report::default();
+        tally.fill(&mut report);
+        assert_eq!((report.requests, report.requests_told_gone, report.misrouted), (Some(3), Some(1), Some(1)));
+        let by = serde_json::to_value(report.requests_failed_by).expect("plain data");
+        assert_eq!((report.requests_failed, by), (Some(1), serde_json::json!({"during": {"reset": 1}})));
     }
 
     #[test]
