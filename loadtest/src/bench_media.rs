@@ -30,7 +30,7 @@ use std::time::Duration;
 
 /// Connects in flight at once.
 const AT_ONCE: usize = 32;
-/// From the last connect to the measurement.
+/// From the gateway's start to its first call, and from the last call's media to the measurement.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Longest wait for one peer's first packet.
 const FLOW: Duration = Duration::from_secs(30);
@@ -177,6 +177,8 @@ impl BenchMediaFlags {
 
     async fn echo(&self, pool: &PeerPool) -> anyhow::Result<(f64, f64)> {
         let instance = &self.instance(self.peers).await?;
+        // It listens before all else is set up.
+        tokio::time::sleep(SETTLE).await;
         let empty = instance.resident()?;
         let callers = call_all(instance, pool, 1_000_000, self.peers as usize, false).await?;
         tokio::time::sleep(SETTLE).await;
