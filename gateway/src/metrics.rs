@@ -105,6 +105,7 @@ impl Metrics {
                 (counter(r, "holdfast_media_handshakes_total", "DTLS handshakes done")?, |_, media| media.handshakes),
                 (counter(r, "holdfast_media_packets_in_total", "Datagrams received")?, |_, media| media.packets_in),
                 (counter(r, "holdfast_media_packets_out_total", "Datagrams sent")?, |_, media| media.packets_out),
+                (counter(r, "holdfast_media_panics_total", "Peers lost to a panic of ours")?, |_, media| media.panics),
             ],
             media_dropped: labelled(r, "holdfast_media_dropped_total", "Datagrams dropped", &["reason"])?,
             registry: with_process(r)?,
