@@ -114,8 +114,13 @@ async fn sign_in(State(app): Shared, headers: HeaderMap, body: Body) -> Result<R
     let idempotency_key = idempotency_key(&headers)?;
     let bearer = app.verifier.bearer(&headers);
     let identity = entry::identify(&sign_in, app.auth, bearer, &app.ring, unix_now())?;
-    let request =
-        Reserve { user: identity.user, client_id: sign_in.client_id, recovering: identity.recovering, idempotency_key };
+    let request = Reserve {
+        user: identity.user,
+        client_id: sign_in.client_id,
+        recovering: identity.recovering,
+        earlier: identity.earlier,
+        idempotency_key,
+    };
     let answer = app.control.ask(|answer| Input::Reserve(request, answer)).await??;
     let location = format!("/v1/sessions/{}", answer.session_id);
     let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, "no-store".to_owned())];

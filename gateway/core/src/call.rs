@@ -149,6 +149,8 @@ pub struct FarCall {
     pub held_by_far: bool,
     /// The far side takes digits in RTP.
     pub takes_digits: bool,
+    /// Its dialog is that of an instance which is gone; the far side learns of this one by an offer.
+    pub restored: bool,
     /// Unanswered calls end then.
     pub ring_until: Option<Instant>,
     /// An incoming call ends then unless the browser comes back.

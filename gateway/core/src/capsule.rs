@@ -3,6 +3,7 @@
 //! It never acts by itself. One that can't be opened, is too old, or is another user's is ignored.
 
 use crate::seal::{Nonce, OpenError, SealRing};
+use crate::session::SealedCall;
 use crate::token::TokenHash;
 use crate::user::User;
 use gateway_protocol::{BootId, ClientId, InstanceId};
@@ -34,6 +35,12 @@ pub struct Capsule {
     pub revision: u32,
     /// Unix time in seconds after which it is ignored.
     pub expires: u64,
+    /// Of its registration: Unix time in milliseconds, more or less.
+    #[serde(default)]
+    pub generation: u64,
+    /// Its calls that have a SIP side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<SealedCall>,
 }
 
 impl Capsule {

@@ -2,6 +2,7 @@
 
 use crate::capsule::Capsule;
 use crate::seal::SealRing;
+use crate::session::Earlier;
 use crate::ticket::Ticket;
 use crate::user::User;
 use gateway_protocol::{ProblemType, SignIn};
@@ -33,6 +34,8 @@ pub struct Identity {
     pub user: User,
     /// A capsule of the same user and tab came along.
     pub recovering: bool,
+    /// What capsule or ticket told.
+    pub earlier: Earlier,
 }
 
 /// Why nobody signs in.
@@ -67,17 +70,26 @@ pub fn identify(
 ) -> Result<Identity, EntryError> {
     let capsule = usable_capsule(sign_in, ring, unix_now);
     if let Some(user) = named(sign_in, auth, &bearer)? {
-        let recovering = capsule.is_some_and(|capsule| capsule.user == user);
-        return Ok(Identity { user, recovering });
+        let own = capsule.filter(|capsule| capsule.user == user);
+        let recovering = own.is_some();
+        let earlier = own.map(earlier).unwrap_or_default();
+        return Ok(Identity { user, recovering, earlier });
     }
     if let Some(ticket) = usable_ticket(sign_in, ring, unix_now) {
-        return Ok(Identity { user: ticket.user, recovering: false });
+        let earlier = Earlier { generation: ticket.generation, calls: Vec::new() };
+        return Ok(Identity { user: ticket.user, recovering: false, earlier });
     }
     let previous_token = sign_in.previous_token.as_deref().unwrap_or_default();
     match capsule {
-        Some(capsule) if capsule.token.proves(previous_token) => Ok(Identity { user: capsule.user, recovering: true }),
+        Some(capsule) if capsule.token.proves(previous_token) => {
+            Ok(Identity { user: capsule.user.clone(), recovering: true, earlier: earlier(capsule) })
+        }
         _ => Err(unproven(auth, &bearer)),
     }
+}
+
+fn earlier(capsule: Capsule) -> Earlier {
+    Earlier { generation: capsule.generation, calls: capsule.calls }
 }
 
 fn named(sign_in: &SignIn, auth: Auth, bearer: &Bearer) -> Result<Option<User>, EntryError> {
@@ -131,6 +143,8 @@ mod tests {
             token: TokenHash::of("old token"),
             revision: 1,
             expires: NOW + 10,
+            generation: 7,
+            calls: Vec::new(),
         }
     }
 
@@ -151,7 +165,7 @@ mod tests {
     #[test]
     fn a_capsule_with_its_token_signs_the_same_user_in() {
         let identity = who(&body(&capsule(), 1), Bearer::Absent).expect("signed in");
-        assert_eq!(identity, Identity { user: user("alice"), recovering: true });
+        assert_eq!(identity, Identity { user: user("alice"), recovering: true, earlier: earlier(capsule()) });
     }
 
     #[test]
@@ -171,7 +185,7 @@ mod tests {
     #[test]
     fn a_capsule_of_another_user_is_ignored() {
         let identity = who(&body(&capsule(), 1), Bearer::User(user("bob"))).expect("signed in");
-        assert_eq!(identity, Identity { user: user("bob"), recovering: false });
+        assert_eq!(identity, Identity { user: user("bob"), recovering: false, earlier: Earlier::default() });
         let identity = who(&body(&capsule(), 1), Bearer::User(user("alice"))).expect("signed in");
         assert!(identity.recovering);
     }
@@ -184,10 +198,12 @@ mod tests {
             instance_id: "a".parse().expect("an id"),
             boot_id: "b".parse().expect("an id"),
             expires: NOW,
+            generation: 8,
         };
         let mut body = body(&capsule(), 2);
         body.move_ticket = Some(ticket.seal(&ring(1), [2; 24]));
-        assert_eq!(who(&body, Bearer::Absent), Ok(Identity { user: user("alice"), recovering: false }));
+        let earlier = Earlier { generation: 8, calls: Vec::new() };
+        assert_eq!(who(&body, Bearer::Absent), Ok(Identity { user: user("alice"), recovering: false, earlier }));
         assert!(identify(&body, Auth::Jwt, Bearer::Absent, &ring(1), NOW + 1).is_err());
     }
 

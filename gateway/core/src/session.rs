@@ -3,6 +3,7 @@
 //! [`crate::Instance`] owns it, decides about places and takeovers, and seals its capsules.
 
 mod far;
+mod recovery;
 
 use crate::answers::{Answers, Known};
 use crate::call::{Call, Effect, FarCall, FarLeg, MediaChange, OfferRefused, Owed, PeerId};
@@ -22,6 +23,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use far::{FarCommand, Ringing};
+pub use recovery::{Earlier, RECOVERY_TIME, SealedCall};
 
 /// What a request needs the instance's leave for.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,8 @@ pub struct Place {
     pub epoch: String,
     /// A capsule of an earlier session was accepted.
     pub recovering: bool,
+    /// What capsule or ticket told; the generation is the one that this session registers with.
+    pub earlier: Earlier,
 }
 
 /// What a session tells of the instance around it.
@@ -131,6 +135,7 @@ pub struct Session {
     answers: Answers,
     capsule_revision: u32,
     registered: Option<Registered>,
+    recovery: recovery::Recovery,
     commands: VecDeque<Command>,
     far_commands: VecDeque<FarCommand>,
 }
@@ -149,6 +154,7 @@ impl Session {
             answers: Answers::default(),
             capsule_revision: 0,
             registered: None,
+            recovery: recovery::Recovery::default(),
             commands: VecDeque::new(),
             far_commands: VecDeque::new(),
         }
@@ -238,14 +244,8 @@ impl Session {
             capsule: attach.capsule,
         });
         if first && self.place.recovering {
-            self.tell_recovered(attach.dead_calls);
+            self.recover(attach.dead_calls, now);
         }
-    }
-
-    /// Built-in far legs die with their instance, so that nothing can come back.
-    fn tell_recovered(&mut self, dead_calls: Vec<DeadCall>) {
-        let lost = dead_calls.into_iter().take(REMEMBERED_ENDS).map(|dead| dead.call_id).collect();
-        self.tell(Event::SessionRecovered { recovered: Vec::new(), lost, unknown: Vec::new() });
     }
 
     /// Its socket is lost. Ends that the client surely heard of need not be told again.
@@ -520,12 +520,14 @@ impl Session {
             State::Closed => return None,
         };
         let ringing = self.ring_timeout().map(|at| (at, "no answer"));
-        [of_state, ringing].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let recovery = self.recovery.poll_timeout().map(|at| (at, "recovery"));
+        [of_state, ringing, recovery].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Acts on what is due.
     pub fn handle_timeout(&mut self, around: &Surroundings, now: Instant) {
         self.handle_ring_timeout(now);
+        self.handle_recovery_timeout(now);
         match &self.state {
             State::Reserved { until } if *until <= now => self.close(CloseCode::SessionGone, "never attached"),
             State::Detached { until } if *until <= now && !self.media_lives() => {

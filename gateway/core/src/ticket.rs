@@ -27,6 +27,9 @@ pub struct Ticket {
     pub boot_id: BootId,
     /// Unix time in seconds after which it is ignored.
     pub expires: u64,
+    /// Of the registration.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 impl Ticket {

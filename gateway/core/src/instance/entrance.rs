@@ -7,7 +7,7 @@ use crate::limits::{GRACE, HEARTBEAT};
 use crate::random::Random;
 use crate::rate::RateLimit;
 use crate::refusal::Refusal;
-use crate::session::{Place, Session};
+use crate::session::{Earlier, Place, Session};
 use crate::token::TokenHash;
 use crate::user::User;
 use gateway_protocol::sign_in::SessionState;
@@ -23,15 +23,25 @@ pub struct Reserve {
     pub client_id: ClientId,
     /// With an accepted capsule.
     pub recovering: bool,
+    /// What capsule or ticket told of the session before.
+    pub earlier: Earlier,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+}
+
+/// Who takes a place.
+struct Arrival {
+    user: User,
+    client_id: ClientId,
+    recovering: bool,
+    earlier: Earlier,
 }
 
 impl<R: Random> Instance<R> {
     /// Reserves a place and does nothing else.
     pub fn reserve(&mut self, request: Reserve, now: Instant) -> Result<SignedIn, Refusal> {
         self.notice_freeze(now);
-        let Reserve { user, client_id, recovering, idempotency_key } = request;
+        let Reserve { user, client_id, recovering, earlier, idempotency_key } = request;
         let asked = Asked { user: user.clone(), client_id: client_id.clone() };
         if let Some(key) = &idempotency_key
             && let Some(answer) = self.repeatable.find(key, &asked, now)?
@@ -41,7 +51,7 @@ impl<R: Random> Instance<R> {
         }
         self.admit(&user, &client_id, now)?;
         self.replace_reserved(&client_id);
-        let answer = self.take_place(user, client_id, recovering, now);
+        let answer = self.take_place(Arrival { user, client_id, recovering, earlier }, now);
         if let Some(key) = idempotency_key {
             self.repeatable.keep(key, asked, answer.clone(), now);
         }
@@ -85,13 +95,23 @@ impl<R: Random> Instance<R> {
         }
     }
 
-    fn take_place(&mut self, user: User, client_id: ClientId, recovering: bool, now: Instant) -> SignedIn {
+    fn take_place(&mut self, arrival: Arrival, now: Instant) -> SignedIn {
+        let Arrival { user, client_id, recovering, mut earlier } = arrival;
+        // However the clocks of two instances differ, the later registration has the higher number.
+        earlier.generation = (earlier.generation + 1).max(self.unix_millis(now));
         let id = SessionId::parse(self.random.text::<16>()).expect("base64url of 16 bytes is an id");
         let session_token = self.random.text::<32>();
         let token = TokenHash::of(&session_token);
         let epoch = self.random.text::<6>();
-        let place =
-            Place { id: id.clone(), user: user.clone(), client_id: client_id.clone(), token, epoch, recovering };
+        let place = Place {
+            id: id.clone(),
+            user: user.clone(),
+            client_id: client_id.clone(),
+            token,
+            epoch,
+            recovering,
+            earlier,
+        };
         self.last_key += 1;
         let key = Key(self.last_key);
         self.by_id.insert(id.clone(), key);
@@ -121,6 +141,7 @@ impl<R: Random> Instance<R> {
         let expires = self.unix(now) + capsule::LIFE.as_secs();
         let session = self.sessions.get_mut(&key).expect("the caller has just looked it up");
         let revision = session.next_revision();
+        let calls = self.telephony.as_ref().map(|telephony| telephony.sealed_calls(session)).unwrap_or_default();
         let place = session.place();
         let capsule = Capsule {
             user: place.user.clone(),
@@ -130,12 +151,18 @@ impl<R: Random> Instance<R> {
             token: place.token,
             revision,
             expires,
+            generation: place.earlier.generation,
+            calls,
         };
         capsule.seal(&self.settings.ring, self.random.bytes())
     }
 
     pub(super) fn unix(&self, now: Instant) -> u64 {
+        self.unix_millis(now) / 1_000
+    }
+
+    pub(super) fn unix_millis(&self, now: Instant) -> u64 {
         let (at, unix) = self.wall;
-        (unix + now.saturating_duration_since(at)).as_secs()
+        u64::try_from((unix + now.saturating_duration_since(at)).as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -87,6 +87,7 @@ impl<R: Random> Instance<R> {
             instance_id: self.settings.instance_id.clone(),
             boot_id: self.settings.boot_id.clone(),
             expires,
+            generation: session.place().earlier.generation,
         };
         let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
         self.with(key, |session, _| session.tell(Event::Move { ticket }));

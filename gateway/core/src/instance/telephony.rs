@@ -6,13 +6,13 @@ use crate::command::Command;
 use crate::dial::DialPlan;
 use crate::random::Random;
 use crate::sdp::{FarLocal, FarSdp, Security, SrtpSecret};
-use crate::session::{FarCommand, Ringing, Wish};
+use crate::session::{FarCommand, Ringing, SealedCall, Session, Wish};
 use crate::sip::{
     Agent, AgentError, AgentSettings, Credentials, Identity, LeaseId, LegId, Registered, SipCounts, SipEvent, SipNews,
 };
 use gateway_protocol::CallId;
 use gateway_protocol::message::{EndReason, FailReason};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// How an instance reaches SIP.
@@ -63,6 +63,10 @@ impl Telephony {
 
     pub(super) fn registered(&self) -> u32 {
         self.agent.registered()
+    }
+
+    pub(super) fn sealed_calls(&self, session: &Session) -> Vec<SealedCall> {
+        session.sealed_calls(|leg| self.agent.seal(leg))
     }
 
     pub(super) fn counts(&self) -> &SipCounts {
@@ -118,8 +122,7 @@ impl<R: Random> Instance<R> {
             let (user, client_id, takeover) = (place.user.clone(), place.client_id.clone(), place.recovering);
             let password = telephony.passwords.get(user.as_str()).cloned();
             let credentials = password.map(|password| Credentials { user: user.as_str().to_owned(), password });
-            let (at, unix) = self.wall;
-            let generation = (unix + now.saturating_duration_since(at)).as_millis() as u64;
+            let generation = place.earlier.generation;
             telephony.agent.attach(lease, Identity { user, client_id, credentials, generation }, takeover, now);
         }
         if !holder.attached {
@@ -130,12 +133,13 @@ impl<R: Random> Instance<R> {
 
     /// Does what a session wants of its far sides.
     pub(super) fn settle_far(&mut self, key: Key, now: Instant) {
-        while let Some(command) = self.sessions.get_mut(&key).and_then(crate::session::Session::next_far_command) {
+        while let Some(command) = self.sessions.get_mut(&key).and_then(Session::next_far_command) {
             self.do_far_command(key, command, now);
         }
     }
 
     fn do_far_command(&mut self, key: Key, command: FarCommand, now: Instant) {
+        let unix = self.unix(now);
         let Some(Telephony { agent, legs, .. }) = &mut self.telephony else { return };
         match command {
             FarCommand::Dial { peer, target, offer } => {
@@ -158,6 +162,20 @@ impl<R: Random> Instance<R> {
                 }
             }
             FarCommand::AnswerTransfer(leg, status) => agent.answer_transfer(leg, status),
+            FarCommand::HangUpSealed(call) => {
+                let done = agent.hang_up_sealed(LeaseId(key.0), call.leg.clone(), unix);
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.handle_hung_up(*call, done);
+                }
+            }
+            FarCommand::Restore(sealed) => {
+                let (call, dialog) = *sealed;
+                let leg = agent.restore(LeaseId(key.0), dialog, unix);
+                legs.extend(leg.map(|leg| (leg, key)));
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.handle_restoring(call, leg);
+                }
+            }
         }
     }
 
@@ -174,13 +192,33 @@ impl<R: Random> Instance<R> {
     /// Passes on one thing that the agent told; false if there was none.
     pub(super) fn settle_news(&mut self) -> bool {
         let now = self.seen;
+        if let Some(news) = self.telephony.as_mut().and_then(|telephony| telephony.agent.next_news()) {
+            self.handle_news(news, now);
+            return true;
+        }
+        self.renew_capsules(now);
         let Some(telephony) = &mut self.telephony else { return false };
         while let Some(command) = telephony.agent.next_command() {
             self.commands.push_back(Command::Sip(command));
         }
-        let Some(news) = telephony.agent.next_news() else { return !self.commands.is_empty() };
-        self.handle_news(news, now);
-        true
+        !self.commands.is_empty()
+    }
+
+    /// A browser has the capsule that describes a message before that message leaves.
+    fn renew_capsules(&mut self, now: Instant) {
+        let mut keys = BTreeSet::new();
+        if let Some(Telephony { agent, legs, .. }) = &mut self.telephony {
+            while let Some(leg) = agent.next_changed() {
+                keys.extend(legs.get(&leg).copied());
+            }
+        }
+        for key in keys {
+            if self.sessions.get(&key).is_none_or(|session| session.socket().is_none()) {
+                continue;
+            }
+            let capsule = self.seal_capsule(key, now);
+            self.with(key, |session, _| session.give_capsule(capsule, now));
+        }
     }
 
     fn handle_news(&mut self, news: SipNews, now: Instant) {
@@ -198,13 +236,17 @@ impl<R: Random> Instance<R> {
             SipNews::Answered { leg, sdp } => self.with_leg(leg, |session| session.handle_far_answer(leg, sdp, now)),
             SipNews::Offered { leg, offer } => self.with_leg(leg, |session| session.handle_far_offer(leg, offer)),
             SipNews::OfferAnswered { leg, answer } => {
-                self.with_leg(leg, |session| session.handle_offer_answered(leg, answer));
+                self.with_leg(leg, |session| session.handle_offer_answered(leg, answer, now));
             }
             SipNews::Digit { leg, digit } => self.with_leg(leg, |session| session.handle_digit(leg, digit)),
             SipNews::Transfer { leg, status } => {
                 self.with_leg(leg, |session| session.handle_transfer(leg, status, now));
             }
             SipNews::TransferAsked { leg, .. } => self.with_leg(leg, |session| session.handle_transfer_asked(leg)),
+            SipNews::Restored { leg, restored } => {
+                let call = (self.new_call_id(), self.next_peer());
+                self.with_leg(leg, |session| session.handle_restored(leg, restored, call, now));
+            }
             SipNews::Ended { leg, why } => {
                 self.with_leg(leg, |session| session.handle_leg_ended(leg, why, now));
                 if let Some(telephony) = &mut self.telephony {
@@ -214,10 +256,19 @@ impl<R: Random> Instance<R> {
         }
     }
 
-    fn with_leg(&mut self, leg: LegId, act: impl FnOnce(&mut crate::session::Session)) {
+    fn with_leg(&mut self, leg: LegId, act: impl FnOnce(&mut Session)) {
         let Some(key) = self.telephony.as_ref().and_then(|telephony| telephony.legs.get(&leg).copied()) else { return };
         self.with(key, |session, _| act(session));
         self.queue_if_idle(key, self.seen);
+    }
+
+    fn new_call_id(&mut self) -> CallId {
+        CallId::parse(self.random.text::<12>()).expect("base64url of 12 bytes is an id")
+    }
+
+    fn next_peer(&mut self) -> PeerId {
+        self.last_peer += 1;
+        PeerId(self.last_peer)
     }
 
     fn handle_incoming(
@@ -235,9 +286,7 @@ impl<R: Random> Instance<R> {
             return telephony.agent.reject(leg, 480);
         }
         telephony.legs.insert(leg, key);
-        self.last_peer += 1;
-        let peer = PeerId(self.last_peer);
-        let call_id = CallId::parse(self.random.text::<12>()).expect("base64url of 12 bytes is an id");
+        let (call_id, peer) = (self.new_call_id(), self.next_peer());
         let ringing = Ringing { call_id, peer, leg, from, name, offer };
         self.with(key, |session, _| session.handle_ringing(ringing, now));
     }

@@ -177,6 +177,12 @@ impl FarSdp {
         self.secrets = secrets;
     }
 
+    /// Where this side receives, and its keys: what [`FarSdp::move_to`] takes.
+    #[must_use]
+    pub fn place(&self) -> (FarLocal, [SrtpSecret; 2]) {
+        (self.local.clone(), self.secrets)
+    }
+
     /// Takes the answer to our last offer. After an error everything is as before.
     ///
     /// # Errors

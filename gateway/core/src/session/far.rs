@@ -4,6 +4,7 @@
 //! [`FarSdp`], and the media plane is told the outcome.
 
 use super::Session;
+use super::recovery::{SealedCall, SealedUp};
 use crate::call::{Asked, Call, FarCall, FarLeg, Owed, PeerId};
 use crate::command::Command;
 use crate::limits::{Limits, RING_TIME, WAIT_FOR_BROWSER};
@@ -43,6 +44,10 @@ pub enum FarCommand {
     Transfer(LegId, String, Option<LegId>),
     /// Answer a transfer that the far side asked for.
     AnswerTransfer(LegId, u16),
+    /// End the far side of a call of an instance that is gone; owes [`Session::handle_hung_up`].
+    HangUpSealed(Box<SealedCall>),
+    /// Ask the far side of such a call whether it is there; owes [`Session::handle_restoring`].
+    Restore(Box<SealedUp>),
 }
 
 /// Somebody calls.
@@ -73,6 +78,9 @@ impl Session {
     pub fn set_registered(&mut self, registered: Registered, calls: &ServiceState) {
         let before = self.calls_service(calls);
         self.registered = Some(registered);
+        if registered == Registered::Yes {
+            self.handle_server_back();
+        }
         let service = self.calls_service(calls);
         if service != before {
             self.tell(Event::Service { service });
@@ -101,7 +109,7 @@ impl Session {
         self.far_commands.pop_front()
     }
 
-    fn far(&mut self, command: FarCommand) {
+    pub(super) fn far(&mut self, command: FarCommand) {
         self.far_commands.push_back(command);
     }
 
@@ -224,6 +232,12 @@ impl Session {
         }
         let Some(leg) = far.leg else { return };
         far.ring_until = None;
+        if let Some(restored) = far.sdp.as_mut().filter(|_| far.restored) {
+            let (local, secrets) = sdp.place();
+            restored.move_to(local, secrets);
+            let offer = restored.reoffer();
+            return self.far(FarCommand::Offer(leg, offer));
+        }
         match far.offer.take() {
             None => {
                 let offer = sdp.offer();
@@ -345,7 +359,7 @@ impl Session {
     }
 
     /// The far side answered an offer of ours in a running call.
-    pub fn handle_offer_answered(&mut self, leg: LegId, answer: Result<String, u16>) {
+    pub fn handle_offer_answered(&mut self, leg: LegId, answer: Result<String, u16>, now: Instant) {
         let Some(at) = self.by_leg(leg) else { return };
         let taken = match &answer {
             Ok(text) => self.take_answer(at, text).map_err(|_| 488),
@@ -355,6 +369,12 @@ impl Session {
             && let Some(sdp) = self.calls[at].far.as_mut().and_then(|far| far.sdp.as_mut())
         {
             sdp.offer_refused();
+        }
+        if self.calls[at].far.as_mut().is_some_and(|far| std::mem::take(&mut far.restored)) {
+            match taken {
+                Ok(()) => self.far_answered(at),
+                Err(_) => return self.end_call(at, EndReason::FarLost, true, now),
+            }
         }
         self.tell_hold(at);
         let asked =

@@ -13,6 +13,7 @@ mod leg;
 mod outgoing;
 mod registering;
 mod servers;
+mod takeover;
 
 use super::address::{MAX_URI_BYTES, NameAddr, SipUri, tag_of};
 use super::command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
@@ -26,11 +27,12 @@ use crate::timers::Timers;
 use leg::{Leg, LegState};
 use registering::Lease;
 use servers::Server;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use leg::{LeaseId, LegEnd, LegId};
 pub use registering::Identity;
+pub use takeover::{Restored, SealedInvite, SealedLeg, takeover_cseq};
 
 /// Methods we take in.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
@@ -130,6 +132,13 @@ pub enum SipNews {
         /// Whom.
         to: String,
     },
+    /// What became of a leg of an instance that is gone.
+    Restored {
+        /// The leg; forgotten unless it is alive.
+        leg: LegId,
+        /// What.
+        restored: Restored,
+    },
     /// The leg is over.
     Ended {
         /// Which leg.
@@ -175,6 +184,8 @@ enum Purpose {
     Invite(LegId),
     Offer(LegId),
     Refer(LegId),
+    /// OPTIONS in a dialog that was taken over.
+    Probe(LegId),
     /// BYE, INFO: whatever the answer, nothing follows.
     Notice(LeaseId),
 }
@@ -211,6 +222,8 @@ pub struct Agent {
     timers: Timers<Due>,
     last: u64,
     counts: SipCounts,
+    /// Legs of which a capsule says too little now.
+    changed: BTreeSet<LegId>,
     commands: VecDeque<SipCommand>,
     news: VecDeque<SipNews>,
 }
@@ -231,6 +244,7 @@ impl Agent {
             timers: Timers::new(),
             last: 0,
             counts: SipCounts::default(),
+            changed: BTreeSet::new(),
             commands: VecDeque::new(),
             news: VecDeque::new(),
         };
@@ -248,6 +262,11 @@ impl Agent {
     #[must_use]
     pub fn registered(&self) -> u32 {
         self.leases.values().filter(|lease| lease.is_bound()).count() as u32
+    }
+
+    /// A leg whose capsule must be written anew before [`Agent::next_command`] is looked at.
+    pub fn next_changed(&mut self) -> Option<LegId> {
+        self.changed.pop_first()
     }
 
     /// The next thing for the shell to do.
@@ -310,6 +329,7 @@ impl Agent {
             }
             Purpose::Invite(leg) => self.handle_invite_response(leg, &response, now),
             Purpose::Offer(leg) if response.is_final() => self.handle_offer_response(leg, request, &response, now),
+            Purpose::Probe(leg) if response.is_final() => self.handle_probe_response(leg, Some(&response)),
             Purpose::Refer(leg) if response.is_final() && !response.is_success() => {
                 self.news.push_back(SipNews::Transfer { leg, status: response.status });
             }
@@ -317,7 +337,7 @@ impl Agent {
                 self.news.push_back(SipNews::Transfer { leg, status: 100 });
             }
             Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
-            Purpose::Register(..) | Purpose::Offer(_) | Purpose::Refer(_) => {}
+            Purpose::Register(..) | Purpose::Offer(_) | Purpose::Refer(_) | Purpose::Probe(_) => {}
         }
     }
 
@@ -332,6 +352,7 @@ impl Agent {
             // Neither an answer nor a way: the far side or its server has gone (RFC 3261 §12.2.1.2).
             Purpose::Offer(leg) => self.end_leg(leg, LegEnd::FarLost),
             Purpose::Refer(leg) => self.news.push_back(SipNews::Transfer { leg, status: 408 }),
+            Purpose::Probe(leg) => self.handle_probe_response(leg, None),
             Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
         }
     }
@@ -370,7 +391,7 @@ impl Agent {
                     lease.set_cseq(server, next);
                 }
             }
-            Purpose::Offer(leg) | Purpose::Refer(leg) => {
+            Purpose::Offer(leg) | Purpose::Refer(leg) | Purpose::Probe(leg) => {
                 if let Some(up) = self.legs.get_mut(&leg).and_then(Leg::up) {
                     up.dialog.cseq = up.dialog.cseq.max(next);
                 }
@@ -411,7 +432,7 @@ impl Agent {
     fn lease_of(&self, purpose: Purpose) -> Option<LeaseId> {
         match purpose {
             Purpose::Register(lease, _) | Purpose::Notice(lease) => Some(lease),
-            Purpose::Invite(leg) | Purpose::Offer(leg) | Purpose::Refer(leg) => {
+            Purpose::Invite(leg) | Purpose::Offer(leg) | Purpose::Refer(leg) | Purpose::Probe(leg) => {
                 self.legs.get(&leg).map(|leg| leg.lease)
             }
             Purpose::Heartbeat(_) | Purpose::Unregister => None,

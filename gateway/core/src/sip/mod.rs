@@ -14,7 +14,10 @@ mod names;
 mod registration;
 
 pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
-pub use agent::{Agent, AgentError, AgentSettings, Identity, LeaseId, LegEnd, LegId, SipCounts, SipNews};
+pub use agent::{
+    Agent, AgentError, AgentSettings, Identity, LeaseId, LegEnd, LegId, Restored, SealedInvite, SealedLeg, SipCounts,
+    SipNews, takeover_cseq,
+};
 pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
 pub use dialog::{Dialog, OutOfOrder};
 pub use digest::{Algorithm, Authorization, Challenge, Credentials};

@@ -61,6 +61,7 @@ impl Bench {
             user: User::parse(user).expect("a name"),
             client_id: client.parse().expect("an id"),
             recovering: false,
+            earlier: Default::default(),
             idempotency_key: None,
         };
         let reserved = self.instance.reserve(request, self.now);

@@ -109,6 +109,7 @@ impl Node {
             user: identity.user,
             client_id: sign_in.client_id,
             recovering: identity.recovering,
+            earlier: identity.earlier,
             idempotency_key: key.as_str().map(str::to_owned),
         };
         let signed_in = self.instance.reserve(request, now).map_err(refused)?;

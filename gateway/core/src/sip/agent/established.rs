@@ -77,6 +77,7 @@ impl Agent {
         up.ours = None;
         if response.is_success() {
             up.dialog.refresh_target(&response.headers);
+            self.changed.insert(id);
             up.timer = agreed_timer(&response.headers, now).or(up.timer.map(|timer| timer.again(now)));
         }
         let offered = request.is_some_and(|request| request.body.is_some());
@@ -197,6 +198,7 @@ impl Agent {
             return self.refuse(transaction, &request, status);
         }
         up.dialog.refresh_target(&request.headers);
+        self.changed.insert(id);
         up.takes_update |= lists(&request.headers, "Allow", "UPDATE");
         if request.method == Method::Update && request.body.is_none() {
             // A refresh that changes nothing (RFC 4028 §9).

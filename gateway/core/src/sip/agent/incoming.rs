@@ -76,6 +76,7 @@ impl Agent {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.state = LegState::Up(Box::new(up));
         }
+        self.changed.insert(id);
         self.respond(Some(lease), transaction, response);
         self.settle_session_timer(id);
         Ok(())

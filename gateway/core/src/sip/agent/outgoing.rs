@@ -55,6 +55,7 @@ impl Agent {
         if let Some(LegState::Calling(calling)) = self.legs.get_mut(&leg).map(|leg| &mut leg.state) {
             calling.transaction = transaction;
             calling.invite = invite.clone();
+            self.changed.insert(leg);
         }
     }
 
@@ -75,6 +76,7 @@ impl Agent {
             && let Some(fork) = Dialog::of_response(&calling.invite, response)
         {
             calling.forks.insert(tag, fork);
+            self.changed.insert(id);
         }
         if !calling.cancelled {
             let (status, sdp) = (response.status, response.sdp().map(str::to_owned));
@@ -99,6 +101,7 @@ impl Agent {
             takes_update: lists(&response.headers, "Allow", "UPDATE"),
             offered_in_answer: false,
         }));
+        self.changed.insert(id);
         if cancelled {
             // The answer and our CANCEL crossed (RFC 3261 §9.1): the call is over for our user already.
             return self.hang_up(id);

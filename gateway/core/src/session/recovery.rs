@@ -1,0 +1,193 @@
+//! Calls of an instance that is gone: what their capsule says, and what becomes of their far sides.
+//!
+//! An old call is over for the browser, whatever happens here. With `resume` its far side comes back as a new call, which the
+//! browser answers like any other; without, the far side is hung up.
+
+use super::Session;
+use super::far::FarCommand;
+use crate::call::{Call, FarCall};
+use crate::limits::{REMEMBERED_ENDS, RING_TIME};
+use crate::sdp::FarSdp;
+use crate::sip::{Dialog, LegId, Restored, SealedLeg};
+use gateway_protocol::CallId;
+use gateway_protocol::message::{DeadCall, DeadCallAction, Event};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// After this an attach's dead calls are told `unknown`.
+pub const RECOVERY_TIME: Duration = Duration::from_secs(5);
+
+/// A call with a SIP side as a capsule carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedCall {
+    /// Which.
+    pub call_id: CallId,
+    /// The other side.
+    pub target: String,
+    /// Its display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The leg.
+    pub leg: SealedLeg,
+    /// What was described to the far side.
+    pub sdp: FarSdp,
+}
+
+/// What a capsule or a ticket tells of the session before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Of its registration.
+    pub generation: u64,
+    /// Its calls.
+    pub calls: Vec<SealedCall>,
+}
+
+/// What became of the dead calls so far.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    until: Option<Instant>,
+    /// Far sides that were asked whether they are still there.
+    asked: Vec<(LegId, SealedCall)>,
+    /// Dead calls that were not asked for yet: no SIP server is there.
+    waiting: Vec<(DeadCallAction, SealedCall)>,
+    recovered: Vec<CallId>,
+    lost: Vec<CallId>,
+    unknown: Vec<CallId>,
+}
+
+impl Recovery {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
+impl Session {
+    /// A first attach after a loss: the client says what to do about each call that it judged dead. Of calls that no capsule
+    /// describes nothing is left: built-in far sides die with their instance.
+    pub(super) fn recover(&mut self, dead_calls: Vec<DeadCall>, now: Instant) {
+        let mut sealed = std::mem::take(&mut self.place.earlier.calls);
+        for dead in dead_calls.into_iter().take(REMEMBERED_ENDS) {
+            match sealed.iter().position(|call| call.call_id == dead.call_id) {
+                Some(at) => self.recovery.waiting.push((dead.action, sealed.swap_remove(at))),
+                None => self.recovery.lost.push(dead.call_id),
+            }
+        }
+        self.recovery.until = Some(now + RECOVERY_TIME);
+        for (action, call) in std::mem::take(&mut self.recovery.waiting) {
+            self.begin_recovery(action, call);
+        }
+        self.finish_recovery();
+    }
+
+    fn begin_recovery(&mut self, action: DeadCallAction, call: SealedCall) {
+        match (action, call.leg.clone()) {
+            (DeadCallAction::Resume, SealedLeg::Up { dialog }) => {
+                self.far(FarCommand::Restore(Box::new((call, dialog))))
+            }
+            (DeadCallAction::HangUp | DeadCallAction::Resume, _) => self.far(FarCommand::HangUpSealed(Box::new(call))),
+        }
+    }
+
+    /// A dead call was hung up; `done` is false while no SIP server is there.
+    pub fn handle_hung_up(&mut self, call: SealedCall, done: bool) {
+        match done {
+            true => self.recovery.lost.push(call.call_id),
+            false => self.recovery.waiting.push((DeadCallAction::HangUp, call)),
+        }
+        self.finish_recovery();
+    }
+
+    /// A dead call's far side was asked; without a leg while no SIP server is there.
+    pub fn handle_restoring(&mut self, call: SealedCall, leg: Option<LegId>) {
+        match leg {
+            Some(leg) => self.recovery.asked.push((leg, call)),
+            None => self.recovery.waiting.push((DeadCallAction::Resume, call)),
+        }
+    }
+
+    /// A SIP server is there again.
+    pub(super) fn handle_server_back(&mut self) {
+        for (action, call) in std::mem::take(&mut self.recovery.waiting) {
+            self.begin_recovery(action, call);
+        }
+    }
+
+    /// A far side answered; with `call` a name and a peer for the new call.
+    pub fn handle_restored(
+        &mut self,
+        leg: LegId,
+        restored: Restored,
+        call: (CallId, crate::call::PeerId),
+        now: Instant,
+    ) {
+        let Some(at) = self.recovery.asked.iter().position(|(asked, _)| *asked == leg) else { return };
+        let (_, sealed) = self.recovery.asked.swap_remove(at);
+        match restored {
+            Restored::Lost => self.recovery.lost.push(sealed.call_id),
+            Restored::Unknown => self.recovery.unknown.push(sealed.call_id),
+            Restored::Alive => self.come_back(leg, sealed, call, now),
+        }
+        self.finish_recovery();
+    }
+
+    fn come_back(&mut self, leg: LegId, sealed: SealedCall, new: (CallId, crate::call::PeerId), now: Instant) {
+        let (id, peer) = new;
+        let far = FarCall {
+            leg: Some(leg),
+            sdp: Some(sealed.sdp),
+            ring_until: Some(now + RING_TIME),
+            restored: true,
+            ..FarCall::default()
+        };
+        let call = Call {
+            replaces: Some(sealed.call_id),
+            ..Call::incoming(id.clone(), sealed.target, sealed.name, peer, far)
+        };
+        self.recovery.recovered.push(id);
+        let told = Event::IncomingCall { call: call.snapshot() };
+        self.calls.push(call);
+        self.tell(told);
+    }
+
+    /// Tells what became of the dead calls once that is known of all of them.
+    fn finish_recovery(&mut self) {
+        let recovery = &mut self.recovery;
+        if recovery.until.is_none() || !recovery.asked.is_empty() || !recovery.waiting.is_empty() {
+            return;
+        }
+        recovery.until = None;
+        let (recovered, lost, unknown) = (
+            std::mem::take(&mut recovery.recovered),
+            std::mem::take(&mut recovery.lost),
+            std::mem::take(&mut recovery.unknown),
+        );
+        self.tell(Event::SessionRecovered { recovered, lost, unknown });
+    }
+
+    pub(super) fn handle_recovery_timeout(&mut self, now: Instant) {
+        if self.recovery.until.is_some_and(|until| until <= now) {
+            let asked = std::mem::take(&mut self.recovery.asked).into_iter().map(|(_, call)| call);
+            let waiting = std::mem::take(&mut self.recovery.waiting).into_iter().map(|(_, call)| call);
+            self.recovery.unknown.extend(asked.chain(waiting).map(|call| call.call_id));
+            self.finish_recovery();
+        }
+    }
+
+    /// What a capsule says of its calls, given their legs.
+    pub fn sealed_calls(&self, leg: impl Fn(LegId) -> Option<SealedLeg>) -> Vec<SealedCall> {
+        let seal = |call: &Call| {
+            let far = call.far.as_ref()?;
+            Some(SealedCall {
+                call_id: call.id.clone(),
+                target: call.target.clone(),
+                name: call.name.clone(),
+                leg: leg(far.leg?)?,
+                sdp: far.sdp.clone()?,
+            })
+        };
+        self.calls.iter().filter_map(seal).collect()
+    }
+}
+
+/// The dialog that a sealed call is restored from.
+pub(super) type SealedUp = (SealedCall, Dialog);
