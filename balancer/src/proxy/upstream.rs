@@ -120,7 +120,14 @@ impl Upstream {
                 None => (Box::pin(self.connect()).await.map_err(|error| unconnected(&error))?, false),
             };
             match connection.send(&request.bytes).await {
-                Ok(()) => return connection.receive(request.is_head).await,
+                Ok(()) => {
+                    let answered = connection.receive(request.is_head).await;
+                    if answered.is_err() {
+                        // The others may be as dead: whoever tries again connects anew, and hears the truth.
+                        self.idle.borrow_mut().clear();
+                    }
+                    return answered;
+                }
                 // Closed by the instance while it lay in the pool; the next one may be whole.
                 Err(UNSENT) if is_reused && !self.is_down() => {}
                 Err(failed) => return Err(failed),

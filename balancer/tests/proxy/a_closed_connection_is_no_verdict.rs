@@ -2,7 +2,8 @@
 
 use crate::support::{
     balancer::Balancer,
-    client::{ask, get, sign_in},
+    client::{Client, ask, get, sign_in},
+    eventually,
     fake::{Fake, Mood},
 };
 
@@ -18,4 +19,23 @@ fn the_same_instance_is_asked_once_more() {
         let answer = ask(balancer.http, &probe);
         assert_eq!((answer.status, answer.header("holdfast-pin")), (200, "kept"));
     }
+}
+
+#[test]
+fn it_is_asked_on_a_new_connection() {
+    let fakes = [Fake::start("a")];
+    let [fake] = &fakes;
+    let balancer = Balancer::start(&fakes);
+    // Many at once leave many idle connections behind, which die with the instance and look alive for a moment.
+    fake.mood(Mood::Frozen);
+    let mut clients: Vec<Client> = (0..16).map(|_| Client::connect(balancer.http)).collect();
+    clients.iter_mut().for_each(|client| client.send(get("/", "")));
+    eventually("each has a connection", || fake.connections() >= 16);
+    fake.mood(Mood::Serving);
+    assert!(clients.iter_mut().all(|client| client.answer().is_some_and(|answer| answer.status == 200)));
+    let connections = fake.connections();
+    fake.mood(Mood::HangupOnce);
+    clients[0].send(get("/", ""));
+    assert_eq!(clients[0].answer().map(|answer| answer.status), Some(200));
+    assert_eq!(fake.connections(), connections + 1);
 }
