@@ -444,6 +444,11 @@ export type Direction = "outgoing" | "incoming";
 export type CallState = "connecting" | "ringing" | "active" | "held";
 
 /**
+ * Who holds a call.
+ */
+export type HeldBy = "local" | "remote" | "both";
+
+/**
  * Media between the browser and the instance, as the instance sees it.
  */
 export type MediaState = "connecting" | "flowing" | "suspended";

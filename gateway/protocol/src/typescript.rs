@@ -44,6 +44,7 @@ fn typescript() -> String {
         message::EndedCall,
         message::Direction,
         message::CallState,
+        message::HeldBy,
         message::MediaState,
         message::EndReason,
         message::Outcome,
