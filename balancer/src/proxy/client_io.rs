@@ -5,6 +5,7 @@ use super::{
     request::address_value,
     tunnel::Pending,
 };
+use balancer_core::pin::Proven;
 use http::HeaderValue;
 use std::{
     cell::{Cell, RefCell},
@@ -39,6 +40,8 @@ pub(crate) struct ClientState {
     pub(crate) moved: Cell<u64>,
     /// What the connection becomes after a 101.
     pub(crate) tunnel: RefCell<Option<Pending>>,
+    /// Of its requests' pins.
+    pub(crate) proven: RefCell<Proven>,
     /// Requests handed to the service.
     requests: Cell<u64>,
 }
@@ -51,6 +54,7 @@ impl ClientState {
             guard: RefCell::default(),
             moved: Cell::new(0),
             tunnel: RefCell::default(),
+            proven: RefCell::default(),
             requests: Cell::new(0),
         }
     }

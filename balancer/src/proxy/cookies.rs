@@ -2,7 +2,7 @@
 
 use balancer_core::{
     instance::is_id,
-    pin::{KeyRing, Pin, PinError},
+    pin::{KeyRing, Pin, PinError, Proven},
     route::Kind,
 };
 use cookie::{Cookie, CookieBuilder, SameSite, time::Duration};
@@ -54,23 +54,29 @@ impl Received {
 
     /// The pin that decides a request of this kind. The first value of a name that can be read counts: a planted one can't
     /// hide the real one.
-    pub(crate) fn pins<'a>(&'a self, kind: Kind, keys: &KeyRing, is_secure: bool) -> Pins<'a> {
+    pub(crate) fn pins(&self, kind: Kind, keys: &KeyRing, proven: &mut Proven, is_secure: bool) -> Pins<'_> {
         let mut pins = Pins::default();
         if kind == Kind::Session {
-            pins.session = self.first(own::SESSION_COOKIE, keys, &mut pins.errors);
+            pins.session = self.first(own::SESSION_COOKIE, keys, proven, &mut pins.errors);
         }
         // A signature costs more than the rest of the decision.
         if pins.session.is_none() {
-            pins.browser = self.first(browser_name(is_secure), keys, &mut pins.errors);
+            pins.browser = self.first(browser_name(is_secure), keys, proven, &mut pins.errors);
         }
         pins
     }
 
-    fn first<'a>(&'a self, name: &str, keys: &KeyRing, errors: &mut Vec<PinError>) -> Option<Pin<'a>> {
+    fn first<'a>(
+        &'a self,
+        name: &str,
+        keys: &KeyRing,
+        proven: &mut Proven,
+        errors: &mut Vec<PinError>,
+    ) -> Option<Pin<'a>> {
         let values = self.pieces().filter_map(|piece| piece.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
         values.take(MAX_CANDIDATES).find_map(|value| {
             let value = std::str::from_utf8(value).map_err(|_| PinError::Malformed);
-            value.and_then(|value| keys.read(value)).map_err(|error| errors.push(error)).ok()
+            value.and_then(|value| keys.read_again(value, proven)).map_err(|error| errors.push(error)).ok()
         })
     }
 
@@ -163,10 +169,13 @@ mod tests {
         let run = Run::parse("gw-1", "b1").expect("valid");
         let real = ring().write(&run, PinId(5), 9, true);
         let received = Received::take(&mut request(&[&format!("holdfast=planted; holdfast={real}")]));
-        let (keys, pins) = (ring(), received.pins(Kind::Page, &ring(), false));
+        let (keys, pins) = (ring(), received.pins(Kind::Page, &ring(), &mut Proven::default(), false));
         assert_eq!(pins.browser, keys.read(&real).ok());
         assert_eq!(pins.errors, [PinError::Malformed]);
-        assert!(received.pins(Kind::Page, &keys, true).browser.is_none(), "over TLS the name is another");
+        assert!(
+            received.pins(Kind::Page, &keys, &mut Proven::default(), true).browser.is_none(),
+            "over TLS the name is another"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     tunnel::Pending,
     upstream::{Answered, Cause, Failed, Upstream},
     watch,
-    wire::Outgoing,
+    wire::{BOOT, INSTANCE, Outgoing},
 };
 use crate::{metrics::Count, state::Clock};
 use balancer_core::{
@@ -30,8 +30,6 @@ use hyper::body::Body;
 use std::{rc::Rc, sync::PoisonError};
 
 const SESSIONS: &str = "/v1/sessions";
-const INSTANCE: HeaderName = HeaderName::from_static(own::INSTANCE);
-const BOOT: HeaderName = HeaderName::from_static(own::BOOT);
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(own::IDEMPOTENCY_KEY);
 /// Longest problem that is read to learn its type.
 const MAX_PROBLEM: u64 = 4 * 1024;
@@ -70,8 +68,10 @@ impl<'a> Forward<'a> {
     /// The answer.
     pub(crate) async fn run(&self) -> Response<AnswerBody> {
         self.worker.budget.borrow_mut().earn();
-        let Pins { browser, session, errors } =
-            self.request.cookies.pins(self.kind, &self.worker.rules.keys, self.request.is_secure);
+        let Pins { browser, session, errors } = {
+            let (keys, proven) = (&self.worker.rules.keys, &mut self.client.proven.borrow_mut());
+            self.request.cookies.pins(self.kind, keys, proven, self.request.is_secure)
+        };
         errors.into_iter().for_each(|error| self.worker.count(Count::PinError(error)));
         let avoid = Avoid { tried: Vec::new(), unwanted: self.request.avoid.clone() };
         let mut ask = Ask { kind: self.kind, session_pin: session, browser_pin: browser, avoid };
@@ -217,13 +217,13 @@ impl<'a> Forward<'a> {
 
     /// Another run than expected, if one answered by its own word.
     fn other_run(&self, headers: &HeaderMap, upstream: &Upstream) -> Option<Run> {
-        let said = |name: HeaderName| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let (instance, boot) = (said(INSTANCE)?, said(BOOT)?);
-        if upstream.instance.run.is(instance, boot) {
+        let (instance, boot) = (headers.get(INSTANCE)?, headers.get(BOOT)?);
+        let run = &upstream.instance.run;
+        if instance == run.instance.as_str() && boot == run.boot.as_str() {
             return None;
         }
         self.worker.shared.doubt(upstream.instance.endpoint);
-        Run::parse(instance, boot).ok()
+        Run::parse(instance.to_str().ok()?, boot.to_str().ok()?).ok()
     }
 
     /// Leaves word for the client's connection to become a tunnel once the 101 is sent.

@@ -4,9 +4,14 @@
 //! Pure: [`super::upstream`] moves the bytes.
 
 use bytes::{Buf, Bytes, BytesMut};
+use gateway_protocol::header as own;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, response::Parts};
 use std::mem::MaybeUninit;
 
+/// Who answered, by its own word.
+pub(crate) const INSTANCE: HeaderName = HeaderName::from_static(own::INSTANCE);
+/// Which run of it.
+pub(crate) const BOOT: HeaderName = HeaderName::from_static(own::BOOT);
 /// Fields of an answer.
 const MAX_FIELDS: usize = 100;
 /// Longest line with a chunk's size, its extension included, and longest trailer section.
@@ -85,13 +90,19 @@ fn parse(bytes: &Bytes, is_head: bool) -> Result<Option<(usize, Head)>, Malforme
     parts.status = StatusCode::from_u16(answer.code.ok_or(Malformed)?).map_err(|_| Malformed)?;
     parts.headers.reserve(answer.headers.len() + 2);
     for field in answer.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        let name = name(field.name)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| Malformed)?;
         parts.headers.append(name, value);
     }
     let framing = Framing::of(parts.status, &parts.headers, is_head)?;
     let keeps_alive = answer.version == Some(1) && framing != Framing::UntilClose && !says_close(&parts.headers);
     Ok(Some((length, Head { parts, framing, keeps_alive })))
+}
+
+/// The names in every answer are known: they need no copy.
+fn name(text: &str) -> Result<HeaderName, Malformed> {
+    let known = [INSTANCE, BOOT].into_iter().find(|known| known.as_str() == text);
+    known.map_or_else(|| HeaderName::from_bytes(text.as_bytes()).map_err(|_| Malformed), Ok)
 }
 
 fn says_close(headers: &HeaderMap) -> bool {

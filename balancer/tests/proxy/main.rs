@@ -21,10 +21,10 @@ mod no_instance_gives_a_page_or_a_problem;
 mod own_answers_are_readable_by_allowed_origins;
 mod parallel_first_requests_are_all_served;
 mod pin_survives_another_instances_death;
-mod smuggling_is_refused_before_an_instance_sees_a_byte;
 mod the_creation_watch_asks_the_reserved_instance;
 mod the_instance_sees_neither_pins_nor_forged_headers;
 mod tls_makes_pins_secure;
 mod two_balancers_with_one_key_file_are_interchangeable;
+mod what_is_no_smuggling_is_served;
 
 mod support;
