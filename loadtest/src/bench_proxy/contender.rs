@@ -13,6 +13,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proxy that runs; it ends with this.
 pub(super) struct Contender {
+    pub(super) name: &'static str,
     pub(super) address: SocketAddr,
     child: Child,
     folder: Option<PathBuf>,
@@ -26,7 +27,7 @@ impl Contender {
         for upstream in upstreams {
             command.args(["--instance", &format!("http={},admin={}", upstream.public, upstream.admin)]);
         }
-        Self::start(command, address, None)
+        Self::start("balancer", command, address, None)
     }
 
     pub(super) fn haproxy(binary: &Path, upstreams: &[Upstream]) -> anyhow::Result<Self> {
@@ -37,15 +38,20 @@ impl Contender {
         std::fs::write(&file, haproxy_config(address, upstreams))?;
         let mut command = Command::new(binary);
         command.args(["-db", "-f"]).arg(&file);
-        Self::start(command, address, Some(folder))
+        Self::start("haproxy", command, address, Some(folder))
     }
 
-    fn start(mut command: Command, address: SocketAddr, folder: Option<PathBuf>) -> anyhow::Result<Self> {
+    fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+        folder: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         without_own_settings(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().with_context(|| program.clone())?;
-        let mut contender = Self { address, child, folder };
+        let mut contender = Self { name, address, child, folder };
         let until = Instant::now() + START_TIMEOUT;
         while std::net::TcpStream::connect(address).is_err() {
             if Instant::now() > until || !matches!(contender.child.try_wait(), Ok(None)) {

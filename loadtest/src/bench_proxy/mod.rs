@@ -1,7 +1,7 @@
 //! `loadtest bench proxy`: what a request and an idle WebSocket cost the balancer, HAProxy beside it.
 //!
-//! Both have one thread, two upstreams, sticky cookies, health checks each 100 ms. The runs are interleaved, the medians
-//! count: a busy machine then hurts both alike.
+//! Both have one thread, two upstreams, sticky cookies, health checks each 100 ms. They take turns many times in each run, and
+//! the medians of the runs count: a busy machine then hurts both alike.
 
 mod client;
 mod contender;
@@ -10,8 +10,9 @@ mod upstream;
 use crate::crowd::block_on;
 use crate::exit::Failure;
 use crate::report::Report;
+use anyhow::Context;
 use clap::Parser;
-use client::SignedInBrowser;
+use client::{Connection, SignedInBrowser};
 use contender::Contender;
 use holdfast_config::{Check, ConfigFlags, flags};
 use serde::Serialize;
@@ -24,6 +25,9 @@ use upstream::Upstream;
 
 /// Requests before the measured ones, so that connections and memory are there.
 const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Turns under full load that each proxy has in a run.
+const TURNS: u32 = 10;
 
 /// CPU, latency and memory of the balancer on plain HTTP, HAProxy beside it
 #[derive(Debug, Parser)]
@@ -93,10 +97,21 @@ async fn run(flags: &ProxyFlags, report: &mut Report) -> anyhow::Result<()> {
     let haproxy = flags.haproxy_bin.is_file().then_some(flags.haproxy_bin.as_path());
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for number in 1..=flags.runs {
-        ours.push(measure(flags, &upstreams, || Contender::balancer(&balancer, &upstreams)).await?);
-        println!("run {number}  balancer {}", json!(ours.last()));
+        // Fresh processes each time: memory that was used before says nothing.
+        let mut measured = vec![(&mut ours, Load::start(flags, Contender::balancer(&balancer, &upstreams)?).await?)];
         if let Some(path) = haproxy {
-            theirs.push(measure(flags, &upstreams, || Contender::haproxy(path, &upstreams)).await?);
+            measured.push((&mut theirs, Load::start(flags, Contender::haproxy(path, &upstreams)?).await?));
+        }
+        for _ in 0..TURNS {
+            for (_, load) in &mut measured {
+                load.turn(Duration::from_millis(flags.load_ms) / TURNS).await.context(load.proxy.name)?;
+            }
+        }
+        for (results, load) in measured {
+            results.push(load.finish(flags, &upstreams[0]).await?);
+        }
+        println!("run {number}  balancer {}", json!(ours.last()));
+        if haproxy.is_some() {
             println!("run {number}  haproxy  {}", json!(theirs.last()));
         }
     }
@@ -116,31 +131,44 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// A fresh process each time: memory that was used before says nothing.
-async fn measure(
-    flags: &ProxyFlags,
-    upstreams: &[Upstream],
-    start: impl Fn() -> anyhow::Result<Contender>,
-) -> anyhow::Result<Measured> {
-    let proxy = start()?;
-    let user = sign_in(proxy.address).await?;
-    let mut connections = Vec::new();
-    for _ in 0..flags.connections {
-        connections.push(user.connect(proxy.address).await?);
+/// A proxy under load, and what it cost so far.
+struct Load {
+    proxy: Contender,
+    user: SignedInBrowser,
+    connections: Vec<Connection>,
+    requests: u64,
+    cpu: Duration,
+}
+
+impl Load {
+    async fn start(flags: &ProxyFlags, proxy: Contender) -> anyhow::Result<Self> {
+        let user = sign_in(proxy.address).await?;
+        let mut connections = Vec::new();
+        for _ in 0..flags.connections {
+            connections.push(user.connect(proxy.address).await?);
+        }
+        client::flood(&mut connections, WARM_UP).await?;
+        Ok(Self { proxy, user, connections, requests: 0, cpu: Duration::ZERO })
     }
-    client::flood(&mut connections, WARM_UP).await?;
-    let before = proxy.cpu()?;
-    let requests = client::flood(&mut connections, Duration::from_millis(flags.load_ms)).await?;
-    let cpu = proxy.cpu()? - before;
-    let time = Duration::from_millis(flags.load_ms) / 2;
-    let through = client::median_latency(&mut connections, flags.rate, time).await?;
-    let mut direct = vec![user.connect(upstreams[0].public).await?];
-    let without = client::median_latency(&mut direct, flags.rate, time).await?;
-    Ok(Measured {
-        requests_per_cpu_second: round(requests as f64 / cpu.as_secs_f64(), 1.0),
-        added_p50_us: round((through.as_secs_f64() - without.as_secs_f64()) * 1e6, 10.0),
-        kib_per_idle_websocket: idle_websockets(&proxy, &user, flags.websockets.into()).await?,
-    })
+
+    async fn turn(&mut self, time: Duration) -> anyhow::Result<()> {
+        let before = self.proxy.cpu()?;
+        self.requests += client::flood(&mut self.connections, time).await?;
+        self.cpu += self.proxy.cpu()? - before;
+        Ok(())
+    }
+
+    async fn finish(mut self, flags: &ProxyFlags, upstream: &Upstream) -> anyhow::Result<Measured> {
+        let time = Duration::from_millis(flags.load_ms) / 2;
+        let through = client::median_latency(&mut self.connections, flags.rate, time).await?;
+        let mut direct = vec![self.user.connect(upstream.public).await?];
+        let without = client::median_latency(&mut direct, flags.rate, time).await?;
+        Ok(Measured {
+            requests_per_cpu_second: round(self.requests as f64 / self.cpu.as_secs_f64(), 1.0),
+            added_p50_us: round((through.as_secs_f64() - without.as_secs_f64()) * 1e6, 10.0),
+            kib_per_idle_websocket: idle_websockets(&self.proxy, &self.user, flags.websockets.into()).await?,
+        })
+    }
 }
 
 /// The proxy listens before its checks have found the upstreams.
