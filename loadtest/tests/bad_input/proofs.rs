@@ -8,10 +8,10 @@ use crate::table::Table;
 use balancer_core::Run;
 use balancer_core::pin::{KeyRing, PinId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use gateway_core::SealRing;
 use gateway_core::capsule::Capsule;
 use gateway_core::ticket::Ticket;
 use gateway_core::token::TokenHash;
-use gateway_core::{SealRing, User};
 use serde_json::{Value, json};
 
 const OLD_TOKEN: &str = "the token of the session before";
@@ -78,27 +78,17 @@ async fn session_tokens(chain: &Chain, table: &mut Table) {
 }
 
 fn capsule(client_id: &str, expires: u64, ring: &SealRing) -> String {
-    let capsule = Capsule {
-        user: alice(),
-        client_id: client_id.parse().expect("an id"),
-        instance_id: INSTANCE.parse().expect("an id"),
-        boot_id: "another-run".parse().expect("an id"),
-        token: TokenHash::of(OLD_TOKEN),
-        revision: 1,
-        expires,
-    };
-    capsule.seal(ring, [5; 24])
-}
-
-fn alice() -> User {
-    User::parse("alice").expect("a name")
+    let capsule = json!({
+        "user": "alice", "client_id": client_id, "instance_id": INSTANCE, "boot_id": "another-run",
+        "token": TokenHash::of(OLD_TOKEN), "revision": 1, "expires": expires,
+    });
+    serde_json::from_value::<Capsule>(capsule).expect("a capsule").seal(ring, [5; 24])
 }
 
 /// Each once in place of a JWT, where it proves nothing, and once beside one, where it is ignored and the sign-in goes on.
 async fn capsules(chain: &Chain, table: &mut Table) {
     let later = unix_now() + 600;
     let good = |client_id: &str| capsule(client_id, later, &own_seal());
-    let body = |client_id: &str, capsule: &str| json!({ "client_id": client_id, "capsule": capsule, "previous_token": OLD_TOKEN });
     // What makes the rows below mean something: untouched it signs in.
     let control = post(chain, None, body("control", &good("control"))).await;
     assert_eq!((control.status, &control.json()["recovering"]), (201, &json!(true)));
@@ -123,6 +113,10 @@ async fn capsules(chain: &Chain, table: &mut Table) {
     table.row("another user's capsule, beside a JWT", "201 mallory, recovering: false", answer).await;
 }
 
+fn body(client_id: &str, capsule: &str) -> Value {
+    json!({ "client_id": client_id, "capsule": capsule, "previous_token": OLD_TOKEN })
+}
+
 fn tampered(sealed: &str) -> String {
     let mut bytes = URL_SAFE_NO_PAD.decode(sealed).expect("base64url");
     let middle = bytes.len() / 2;
@@ -137,14 +131,11 @@ fn recovering(answer: &Answer) -> String {
 
 async fn tickets(chain: &Chain, table: &mut Table) {
     let ticket = |expires: u64, ring: &SealRing| {
-        let ticket = Ticket {
-            user: alice(),
-            client_id: "ticket-tab".parse().expect("an id"),
-            instance_id: INSTANCE.parse().expect("an id"),
-            boot_id: "another-run".parse().expect("an id"),
-            expires,
-        };
-        ticket.seal(ring, [6; 24])
+        let ticket = json!({
+            "user": "alice", "client_id": "ticket-tab", "instance_id": INSTANCE, "boot_id": "another-run",
+            "expires": expires,
+        });
+        serde_json::from_value::<Ticket>(ticket).expect("a ticket").seal(ring, [6; 24])
     };
     let sign_in = async |ticket: String| {
         post(chain, None, json!({ "client_id": "ticket-tab", "move_ticket": ticket })).await.problem()
