@@ -10,7 +10,6 @@ mod a_newer_attach_supersedes;
 mod a_process_leaves_in_good_order;
 mod a_repeated_sign_in_reserves_one_place;
 mod a_session_is_found_or_its_end_is_told;
-mod bad_input_harms_nobody_else;
 mod health_tells_the_load;
 mod sign_in_is_refused_with_a_reason;
 mod the_page_is_served;

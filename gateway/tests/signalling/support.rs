@@ -136,10 +136,6 @@ impl Socket {
         self.0.send(Message::Text(text.into())).await
     }
 
-    pub(crate) async fn send_raw(&mut self, message: Message) -> Result<(), Error> {
-        self.0.send(message).await
-    }
-
     /// The next message that is not a heartbeat, or the end.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {

@@ -6,4 +6,3 @@ mod a_foreign_stack_talks_to_the_echo;
 mod an_echo_comes_back;
 mod an_ice_restart_keeps_media;
 mod close_notify_ends_the_other_side;
-mod garbage_harms_nobody;
