@@ -19,6 +19,7 @@ pub mod load;
 pub mod random;
 pub mod rate;
 pub mod refusal;
+pub mod registrar;
 pub mod sdp;
 pub mod seal;
 pub mod session;
