@@ -340,6 +340,7 @@ async fn collect(
     let mut tally = Tally::default();
     let mut readings: Vec<Reading> = Vec::new();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             fact = inbox.recv() => match fact {

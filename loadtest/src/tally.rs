@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// A loss noticed within this time after a kill is that kill's.
 const KILL_SHADOW: Duration = Duration::from_secs(10);
+/// A loss from outside is dated by the first user's notice; a balancer may have told of it so much earlier.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// Some counts of a running crowd.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,8 +55,8 @@ pub enum Fact {
         /// Why.
         cause: String,
     },
-    /// The balancer said that the session's instance is gone. Right if it was lost, misrouted if not.
-    ToldGone {
+    /// Another instance than the session's answered: right if that was lost, misrouted if not.
+    AnsweredElsewhere {
         /// That of the session.
         boot: BootId,
     },
@@ -70,8 +72,6 @@ pub enum Fact {
         /// What.
         cause: String,
     },
-    /// An answer of another instance, although the session's lives.
-    Misrouted,
     /// From outside: an instance was killed.
     Killed,
 }
@@ -110,9 +110,9 @@ pub struct Tally {
     requests: u64,
     failures: Failures,
     sign_in_failures: Failures,
-    told_gone: BTreeMap<String, u64>,
+    /// When requests after sessions of a run were answered by another.
+    elsewhere: BTreeMap<String, Vec<Now>>,
     way_back: WayBack,
-    misrouted: u64,
 }
 
 impl Tally {
@@ -126,9 +126,9 @@ impl Tally {
                 self.requests += 1;
                 self.failures.count(Moment::of(asked, at, &self.kills), cause);
             }
-            Fact::ToldGone { boot } => {
+            Fact::AnsweredElsewhere { boot } => {
                 self.requests += 1;
-                *self.told_gone.entry(boot.to_string()).or_default() += 1;
+                self.elsewhere.entry(boot.to_string()).or_default().push(at);
             }
             Fact::SignInAnswered { asked } => {
                 if let Some(failover) = self.open_failover(user) {
@@ -141,10 +141,6 @@ impl Tally {
                 if let Some(failover) = self.open_failover(user) {
                     failover.ask(asked);
                 }
-            }
-            Fact::Misrouted => {
-                self.requests += 1;
-                self.misrouted += 1;
             }
             Fact::FirstPacket(_) => {
                 self.heard += 1;
@@ -291,7 +287,7 @@ impl Tally {
             self.falsely_lost,
             self.requests,
             self.failures.total(),
-            self.misrouted,
+            self.elsewhere().1,
         )
     }
 
@@ -301,12 +297,12 @@ impl Tally {
         Some((*self.kills.first()?, self.way_back.last()?))
     }
 
-    /// Requests that heard rightly, and wrongly, that their session's instance is gone.
-    fn told_gone(&self) -> (u64, u64) {
-        let (right, wrong): (Vec<_>, Vec<_>) =
-            self.told_gone.iter().partition(|(boot, _)| self.lost_boots.contains_key(*boot));
-        let sum = |told: Vec<(&String, &u64)>| told.into_iter().map(|(_, count)| count).sum();
-        (sum(right), sum(wrong))
+    /// Requests answered elsewhere because their session's instance was lost, and although it was not.
+    fn elsewhere(&self) -> (u64, u64) {
+        let is_right = |boot: &str, at: Now| self.lost_boots.get(boot).is_some_and(|lost| *lost <= at + NOTICE);
+        let all = self.elsewhere.iter().flat_map(|(boot, times)| times.iter().map(move |at| is_right(boot, *at)));
+        let right = count(all.clone().filter(|right| *right).count());
+        (right, count(all.count()) - right)
     }
 
     /// Puts the figures into the report.
@@ -320,11 +316,11 @@ impl Tally {
         report.calls_lost = Some(self.calls_lost);
         report.falsely_lost = Some(self.falsely_lost);
         report.requests = Some(self.requests);
-        let (told_gone, told_wrongly) = self.told_gone();
+        let (told_gone, misrouted) = self.elsewhere();
         report.requests_told_gone = Some(told_gone);
         report.requests_failed = Some(self.failures.total());
         report.requests_failed_by = Some(self.failures.clone());
-        report.misrouted = Some(self.misrouted + told_wrongly);
+        report.misrouted = Some(misrouted);
         report.sign_ins_failed_by = Some(self.sign_in_failures.clone());
         report.way_back_ms = self.way_back.steps();
         report.kill_to_signed_in_ms = Quantiles::of(&self.to_signed_in);
@@ -388,19 +384,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lost_instance_may_be_told_gone() {
-        let boot = |text| BootId::parse(text).expect("an id");
+    fn only_a_lost_instance_may_be_answered_for_by_another() {
+        let elsewhere = |text| Fact::AnsweredElsewhere { boot: BootId::parse(text).expect("an id") };
         let mut tally = Tally::default();
         tally.note(0, signed_in("a"), ms(5));
         tally.note(1, signed_in("b"), ms(5));
-        tally.note(usize::MAX, Fact::Killed, ms(100));
-        tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::InstanceLost }), ms(101));
-        tally.note(0, Fact::ToldGone { boot: boot("a") }, ms(102));
-        tally.note(1, Fact::ToldGone { boot: boot("b") }, ms(102));
-        tally.note(1, Fact::RequestFailed { asked: ms(99), cause: "reset".to_owned() }, ms(103));
+        tally.note(0, elsewhere("a"), ms(10));
+        tally.note(usize::MAX, Fact::Killed, ms(1000));
+        tally.note(0, elsewhere("a"), ms(1001));
+        tally.note(1, elsewhere("b"), ms(1001));
+        tally.note(0, Fact::Told(Told::ServiceUnavailable { reason: LossKind::InstanceLost }), ms(1002));
+        tally.note(1, Fact::RequestFailed { asked: ms(999), cause: "reset".to_owned() }, ms(1003));
         let mut report = Report::default();
         tally.fill(&mut report);
-        assert_eq!((report.requests, report.requests_told_gone, report.misrouted), (Some(3), Some(1), Some(1)));
+        assert_eq!((report.requests, report.requests_told_gone, report.misrouted), (Some(4), Some(1), Some(2)));
         let by = serde_json::to_value(report.requests_failed_by).expect("plain data");
         assert_eq!((report.requests_failed, by), (Some(1), serde_json::json!({"during": {"reset": 1}})));
     }

@@ -4,7 +4,6 @@ use crate::cause;
 use crate::drive::{Script, Shared};
 use crate::http::{Ask, Base, Browser};
 use crate::tally::Fact;
-use crate::user::Now;
 use gateway_protocol::{BootId, header};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,40 +34,34 @@ impl Watch {
                 turn += 1;
                 self.ask_once(&self.bases[turn % self.bases.len()])
             });
-            let facts = futures_util::future::join_all(asks).await;
-            alive = !facts.iter().any(|(fact, _)| matches!(fact, Fact::ToldGone { .. }));
-            for (fact, at) in facts {
-                // The first to hear it loses the session's cookie; those asked after that are led by the browser's.
-                let fact = if !alive && fact == Fact::Misrouted { self.told_gone() } else { fact };
-                self.shared.note(self.number, fact, at);
-            }
+            alive = futures_util::future::join_all(asks).await.into_iter().all(|alive| alive);
             tokio::time::sleep(script.request_interval).await;
         }
     }
 
-    async fn ask_once(&self, base: &Base) -> (Fact, Now) {
+    /// False if the session's instance is said to be gone: then its cookie is gone too, and nobody can route to it.
+    async fn ask_once(&self, base: &Base) -> bool {
         let headers = vec![("authorization", self.bearer.clone())];
         let ask = Ask { method: "GET", path: self.path.clone(), headers, body: Vec::new() };
         let asked = self.shared.now();
         let failed = |cause| Fact::RequestFailed { asked, cause };
+        let mut alive = true;
         let fact = match tokio::time::timeout(ANSWER_TIMEOUT, self.browser.ask(base, &ask)).await {
             Ok(Ok(answer)) if answer.headers().get(header::BOOT).is_some_and(|boot| boot == self.boot.as_str()) => {
                 Fact::Answered
             }
-            Ok(Ok(answer)) if is_gone(&answer) => self.told_gone(),
             Ok(Ok(answer)) if answer.status().is_server_error() || is_silent(&answer) => {
                 failed(cause::of_answer(&answer))
             }
-            Ok(Ok(_)) => Fact::Misrouted,
+            Ok(Ok(answer)) => {
+                alive = !is_gone(&answer);
+                Fact::AnsweredElsewhere { boot: self.boot.clone() }
+            }
             Ok(Err(error)) => failed(cause::of_error(&error)),
             Err(_) => failed(cause::TIMED_OUT.to_owned()),
         };
-        (fact, self.shared.now())
-    }
-
-    /// Nobody can route to a session without an instance: nothing more is asked.
-    fn told_gone(&self) -> Fact {
-        Fact::ToldGone { boot: self.boot.clone() }
+        self.shared.note(self.number, fact, self.shared.now());
+        alive
     }
 }
 
