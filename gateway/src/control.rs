@@ -6,8 +6,11 @@ mod translate;
 use crate::media::{MediaEvent, MediaPlane};
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
+use crate::sip::{SipLine, SipPort};
 use arc_swap::ArcSwap;
-use gateway_core::{Command, Instance, Load, PeerId, Random, Refusal, Reserve, SocketId};
+use gateway_core::sdp::FarLocal;
+use gateway_core::sip::SipEvent;
+use gateway_core::{Command, FarLeg, Instance, Load, OfferRefused, PeerId, Random, Refusal, Reserve, SocketId};
 use gateway_protocol::{ClientMessage, CloseCode, ServerMessage, SessionId, SessionProbe, SignedIn};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -123,6 +126,8 @@ pub struct Task {
     inputs: mpsc::Receiver<Input>,
     media: MediaPlane,
     media_events: mpsc::Receiver<MediaEvent>,
+    sip: Option<SipLine>,
+    sip_events: mpsc::Receiver<SipEvent>,
     sockets: BTreeMap<SocketId, mpsc::Sender<Outgoing>>,
     load: Arc<ArcSwap<Load>>,
     pulse: Arc<Pulse>,
@@ -137,6 +142,7 @@ pub fn create(
     instance: Instance<OsRandom>,
     media: MediaPlane,
     media_events: mpsc::Receiver<MediaEvent>,
+    sip: Option<(SipLine, mpsc::Receiver<SipEvent>)>,
     metrics: Arc<Metrics>,
     exit: watch::Sender<bool>,
 ) -> (Task, Control) {
@@ -146,7 +152,22 @@ pub fn create(
     let control =
         Control { inputs: sender, load: load.clone(), pulse: pulse.clone(), last_socket: Arc::new(AtomicU64::new(0)) };
     let sockets = BTreeMap::new();
-    let task = Task { instance, inputs, media, media_events, sockets, load, pulse, metrics, exit, leaving: false };
+    // Without SIP nobody holds the sending end, and nothing is ever received.
+    let (sip, sip_events) = sip.map_or_else(|| (None, mpsc::channel(1).1), |(line, events)| (Some(line), events));
+    let task = Task {
+        instance,
+        inputs,
+        media,
+        media_events,
+        sip,
+        sip_events,
+        sockets,
+        load,
+        pulse,
+        metrics,
+        exit,
+        leaving: false,
+    };
     (task, control)
 }
 
@@ -155,19 +176,22 @@ impl Task {
     pub async fn run(mut self) {
         let mut exit = self.exit.subscribe();
         let mut busy_turns = 0;
+        // The flows to the SIP servers.
+        self.do_commands();
         while !self.leaving && !*exit.borrow_and_update() {
             let (deadline, _) = self.instance.poll_timeout();
             tokio::select! {
                 biased;
                 _ = exit.changed() => break,
                 Some(event) = self.media_events.recv() => self.handle_media(event),
+                Some(event) = self.sip_events.recv() => self.handle_sip(event),
                 Some(input) = self.inputs.recv() => self.handle(input),
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
             self.handle_waiting();
             busy_turns += 1;
             // Input decides before any deadline is judged: after a freeze the answers to heartbeats may still wait here.
-            if (self.inputs.is_empty() && self.media_events.is_empty()) || busy_turns >= MAX_BUSY_TURNS {
+            if self.is_quiet() || busy_turns >= MAX_BUSY_TURNS {
                 busy_turns = 0;
                 self.handle_timeout();
             }
@@ -176,12 +200,17 @@ impl Task {
         self.end().await;
     }
 
-    /// Both queues get their turn, however full the other is.
+    fn is_quiet(&self) -> bool {
+        self.inputs.is_empty() && self.media_events.is_empty() && self.sip_events.is_empty()
+    }
+
+    /// Each queue gets its turn, however full the others are.
     fn handle_waiting(&mut self) {
         for _ in 0..BATCH {
             let event = self.media_events.try_recv().map(|event| self.handle_media(event));
+            let sip = self.sip_events.try_recv().map(|event| self.handle_sip(event));
             let input = self.inputs.try_recv().map(|input| self.handle(input));
-            if event.is_err() && input.is_err() {
+            if event.is_err() && sip.is_err() && input.is_err() {
                 return;
             }
         }
@@ -243,8 +272,10 @@ impl Task {
     }
 
     fn handle_media(&mut self, event: MediaEvent) {
-        self.instance.handle_media(PeerId(event.peer.0), translate::change(event.kind), Instant::now());
-        self.do_commands();
+        if let Some(change) = translate::change(event.kind) {
+            self.instance.handle_media(PeerId(event.peer.0), change, Instant::now());
+            self.do_commands();
+        }
     }
 
     fn do_commands(&mut self) {
@@ -259,21 +290,49 @@ impl Task {
                     self.sockets.remove(&socket);
                 }
                 Command::Accept { peer, offer, far } => {
-                    let answer = match translate::far_leg(far) {
-                        Some(far) => translate::answer(|| self.media.accept(translate::peer(peer), &offer, far)),
-                        None => Err(translate::no_sip()),
-                    };
-                    self.instance.handle_answer(peer, answer, None, Instant::now());
+                    let (answer, ports) = self.accept(translate::peer(peer), &offer, far);
+                    self.instance.handle_answer(peer, answer, ports, Instant::now());
                 }
                 Command::RestartIce { peer, offer } => {
                     let answer = translate::answer(|| self.media.restart_ice(translate::peer(peer), &offer));
                     self.instance.handle_answer(peer, answer, None, Instant::now());
                 }
-                Command::ConnectFar { .. } | Command::SendDigits { .. } | Command::Sip(_) => {}
+                Command::ConnectFar { peer, media } => self.media.connect_far(translate::peer(peer), *media),
+                Command::SendDigits { peer, digits } => self.media.send_dtmf(translate::peer(peer), &digits),
+                Command::Sip(command) => {
+                    if let Some(sip) = &self.sip {
+                        sip.act(command);
+                    }
+                }
                 Command::ClosePeer(peer) => self.media.close(translate::peer(peer)),
                 Command::Exit => self.leaving = true,
             }
         }
+    }
+
+    /// Answers an offer; a call to SIP gets ports on that side as well, or is not answered.
+    fn accept(
+        &self,
+        peer: crate::media::PeerId,
+        offer: &str,
+        far: FarLeg,
+    ) -> (Result<String, OfferRefused>, Option<FarLocal>) {
+        let answer = translate::answer(|| self.media.accept(peer, offer, translate::far_leg(far)));
+        if far != FarLeg::Rtp || answer.is_err() {
+            return (answer, None);
+        }
+        match self.media.open_far(peer, true) {
+            Ok(ports) => (answer, Some(ports)),
+            Err(error) => {
+                self.media.close(peer);
+                (Err(translate::far_refused(&error)), None)
+            }
+        }
+    }
+
+    fn handle_sip(&mut self, event: SipEvent) {
+        self.instance.handle_sip(event, Instant::now());
+        self.do_commands();
     }
 
     /// A socket that is too slow for its queue loses it, which closes the socket with 1013; see `socket.rs`.

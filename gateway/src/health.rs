@@ -49,7 +49,7 @@ impl Reporter {
             call_capacity: self.call_capacity,
             calls: load.calls,
             sessions: load.sessions,
-            registered: 0,
+            registered: load.registered,
             setup_rate: self.setup_rate,
             config_hash: self.config_hash.clone(),
             key_ids: self.key_ids.clone(),

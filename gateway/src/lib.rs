@@ -19,6 +19,7 @@ pub mod pulse;
 pub mod server;
 pub mod sip;
 pub mod socket;
+mod telephony;
 
 pub use args::Args;
 pub use server::Gateway;

@@ -12,6 +12,7 @@ use crate::media::{MediaConfig, MediaEvent, MediaPlane};
 use crate::metrics::Metrics;
 use crate::private::{self, Private};
 use crate::pulse::Pulse;
+use crate::telephony;
 use anyhow::Context;
 use gateway_core::config_hash::SharedSettings;
 use gateway_core::instance::Settings;
@@ -68,8 +69,9 @@ impl Gateway {
         let (media, media_events) = start_media(&args, &limits)?;
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
-        let machine = Instance::new(cluster.settings(&args, &limits), OsRandom, Instant::now(), unix_now());
-        let (task, control) = control::create(machine, media.clone(), media_events, metrics.clone(), exit.clone());
+        let sip = telephony::start(&args.sip)?;
+        let machine = Instance::new(cluster.settings(&args, &limits)?, OsRandom, Instant::now(), unix_now());
+        let (task, control) = control::create(machine, media.clone(), media_events, sip, metrics.clone(), exit.clone());
 
         let pulses: Vec<Arc<Pulse>> = ports.public.iter().map(|_| Arc::new(Pulse::new())).collect();
         let private = Private {
@@ -220,17 +222,18 @@ impl Cluster {
         Ok(Self { instance_id, boot_id: random_id(), keys, ring })
     }
 
-    fn settings(&self, args: &Args, limits: &Limits) -> Settings {
-        Settings {
+    fn settings(&self, args: &Args, limits: &Limits) -> anyhow::Result<Settings> {
+        let sip = telephony::settings(&args.sip, limits)?;
+        Ok(Settings {
             instance_id: self.instance_id.clone(),
             boot_id: self.boot_id.clone(),
             limits: limits.clone(),
             ring: self.ring.clone(),
             alternates: args.alternate.clone(),
-            sip: None,
+            sip,
             drain_deadline: args.drain_deadline(),
             drain_notice: args.drain_notice(),
-        }
+        })
     }
 
     fn reporter(
@@ -276,6 +279,8 @@ fn start_media(args: &Args, limits: &Limits) -> anyhow::Result<(MediaPlane, mpsc
         advertise: args.media_advertise.clone(),
         threads: args.media_threads.map_or(0, usize::from),
         max_peers: limits.calls as usize,
+        rtp_ports: args.sip.rtp_ports(),
+        rtp_advertise: Some(args.sip.advertise()),
         ..MediaConfig::new(listen)
     };
     MediaPlane::start(config)
@@ -305,12 +310,13 @@ fn config_hash(args: &Args) -> anyhow::Result<String> {
         Some(path) => std::fs::read(path).with_context(|| format!("error: --jwt-key-file {}", path.display()))?,
         None => Vec::new(),
     };
+    let sip_domain = args.sip.domain();
     let shared = SharedSettings {
         auth: args.auth.into(),
         jwt_keys: &jwt_keys,
         srtp_profiles: &SRTP_PROFILES,
         codecs: &CODECS,
-        sip_domain: None,
+        sip_domain: sip_domain.as_deref(),
     };
     Ok(shared.hash())
 }
@@ -320,6 +326,7 @@ pub(crate) fn check_files(args: &Args) -> anyhow::Result<()> {
     cluster_keys(args.cluster_key_file.as_deref())?;
     verifier(args)?;
     args.admin_token_file.as_deref().map(admin_token).transpose()?;
+    telephony::check_files(&args.sip)?;
     Ok(())
 }
 

@@ -83,6 +83,12 @@ impl SipArgs {
         self.rtp_advertise.unwrap_or_else(|| self.listen().ip())
     }
 
+    /// The ports of the SIP side's media, if there is such a side.
+    #[must_use]
+    pub fn rtp_ports(&self) -> Option<(u16, u16)> {
+        (!self.sip_registrar.is_empty()).then(|| (*self.rtp_ports.start(), *self.rtp_ports.end()))
+    }
+
     /// Settings for the machine, or `None` without a server.
     pub fn settings(&self, legs: u32, passwords: BTreeMap<String, String>) -> Result<Option<SipSettings>, String> {
         let servers = self.servers()?;

@@ -1,6 +1,6 @@
 //! Between the words of the media plane and those of the machine, which do not know each other.
 
-use crate::media::{Failure, FarLeg, MediaEventKind, OfferError};
+use crate::media::{Failure, FarError, FarLeg, MediaEventKind, OfferError};
 use gateway_core::{MediaChange, MediaFailure, OfferRefused};
 use gateway_protocol::message::FailReason;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,10 +17,6 @@ pub(super) fn answer(answer: impl FnOnce() -> Result<String, OfferError>) -> Res
     }
 }
 
-pub(super) fn no_sip() -> OfferRefused {
-    OfferRefused { reason: FailReason::ServiceUnavailable, detail: "no SIP server is configured".to_owned() }
-}
-
 fn reason(error: &OfferError) -> FailReason {
     match error {
         OfferError::TooLong(_) => FailReason::TooLarge,
@@ -31,16 +27,21 @@ fn reason(error: &OfferError) -> FailReason {
     }
 }
 
-pub(super) fn far_leg(far: gateway_core::FarLeg) -> Option<FarLeg> {
+pub(super) fn far_leg(far: gateway_core::FarLeg) -> FarLeg {
     match far {
-        gateway_core::FarLeg::Echo => Some(FarLeg::Echo),
-        gateway_core::FarLeg::Tone => Some(FarLeg::Tone),
-        gateway_core::FarLeg::Rtp => None,
+        gateway_core::FarLeg::Echo => FarLeg::Echo,
+        gateway_core::FarLeg::Tone => FarLeg::Tone,
+        gateway_core::FarLeg::Rtp => FarLeg::Rtp { video: None },
     }
 }
 
-pub(super) fn change(kind: MediaEventKind) -> MediaChange {
-    match kind {
+pub(super) fn far_refused(error: &FarError) -> OfferRefused {
+    OfferRefused { reason: FailReason::CallCapacity, detail: error.to_string() }
+}
+
+/// `None` for what concerns no call.
+pub(super) fn change(kind: MediaEventKind) -> Option<MediaChange> {
+    Some(match kind {
         MediaEventKind::Connected => MediaChange::Connected,
         MediaEventKind::Suspended => MediaChange::Suspended,
         MediaEventKind::Resumed => MediaChange::Resumed,
@@ -50,5 +51,9 @@ pub(super) fn change(kind: MediaEventKind) -> MediaChange {
             Failure::Timeout | Failure::ConsentLost => MediaFailure::Timeout,
             Failure::Broken => MediaFailure::Broken,
         }),
-    }
+        MediaEventKind::FarSilent => MediaChange::FarSilent,
+        MediaEventKind::FarDigit(digit) => MediaChange::FarDigit(digit),
+        MediaEventKind::BrowserDigit(digit) => MediaChange::Digit(digit),
+        MediaEventKind::FarHeard | MediaEventKind::FarCodec(_) => return None,
+    })
 }

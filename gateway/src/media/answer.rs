@@ -2,11 +2,14 @@
 
 use super::FarLeg;
 use super::OfferError;
+use super::far::BrowserTypes;
+use super::far::link::LinkSetup;
 use super::ice::Generation;
 use super::offer::{Codec, Offer, OfferedSection};
 use super::peer::{CNAME, FarSetup};
 use super::rtp::Section;
 use super::tone::Law;
+use gateway_core::sdp::CodecKind;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -30,26 +33,41 @@ struct Taken<'a> {
     index: usize,
     codecs: Vec<Codec<'a>>,
     section: Section,
+    /// To a far side that can be asked for lost packets and told a bitrate.
+    relayed: bool,
 }
 
 impl<'a> Agreement<'a> {
-    /// Takes the first usable audio section, and for an echo the first usable video section.
+    /// Takes the first usable audio section, and unless the peer hears a tone the first usable video section.
     pub(super) fn reach(offer: &Offer<'a>, far: FarLeg, sources: Sources) -> Result<Self, OfferError> {
         let names: &[&str] = match far {
             FarLeg::Echo => &["opus", "PCMU", "PCMA"],
             FarLeg::Tone => &["PCMU", "PCMA"],
+            FarLeg::Rtp { .. } => &["opus", "PCMU", "PCMA", "telephone-event"],
         };
-        let audio = take(offer, "audio", |section| audio_codecs(section, names), sources.audio);
+        let choose = |section: &OfferedSection<'a>| match far {
+            FarLeg::Rtp { .. } => all_named(section, names),
+            FarLeg::Echo | FarLeg::Tone => audio_codecs(section, names),
+        };
+        let audio = take(offer, "audio", choose, sources.audio);
         let audio = audio.ok_or(OfferError::NoAudio)?;
         let video = match far {
             FarLeg::Echo => take(offer, "video", video_codecs, sources.video),
             FarLeg::Tone => None,
+            FarLeg::Rtp { video: wanted } => {
+                let taken = take(offer, "video", |section| relayed_video(section, wanted), sources.video);
+                taken.map(|taken| Taken { relayed: true, ..taken })
+            }
         };
         let main = audio.codecs[0];
         let far = match far {
             FarLeg::Echo => FarSetup::Echo,
             FarLeg::Tone if main.name.eq_ignore_ascii_case("PCMA") => FarSetup::Tone(Law::A, main.payload_type),
             FarLeg::Tone => FarSetup::Tone(Law::Mu, main.payload_type),
+            FarLeg::Rtp { .. } => FarSetup::Rtp(LinkSetup {
+                types: browser_types(audio.codecs.iter().chain(video.iter().flat_map(|taken| &taken.codecs))),
+                ..LinkSetup::default()
+            }),
         };
         Ok(Self { audio, video, far })
     }
@@ -85,7 +103,7 @@ fn take<'a>(
                 sends: offered.direction.receives(),
                 video: media == "video",
             };
-            Some(Taken { index, codecs, section })
+            Some(Taken { index, codecs, section, relayed: false })
         },
     )
 }
@@ -96,6 +114,48 @@ fn audio_codecs<'a>(section: &OfferedSection<'a>, names: &[&str]) -> Vec<Codec<'
     let Some(main) = names.iter().find_map(|name| named(name)) else { return Vec::new() };
     let is_event = |codec: &&Codec<'a>| codec.name.eq_ignore_ascii_case("telephone-event") && codec.clock == main.clock;
     [Some(main), section.codecs.iter().find(is_event).copied()].into_iter().flatten().collect()
+}
+
+/// Everything of these names, in their order; sound must be among it.
+fn all_named<'a>(section: &OfferedSection<'a>, names: &[&str]) -> Vec<Codec<'a>> {
+    let known = section.codecs.iter().filter(|codec| CodecKind::of(codec.name, codec.clock).is_some());
+    let place = |codec: &Codec<'_>| names.iter().position(|name| codec.name.eq_ignore_ascii_case(name));
+    let mut codecs: Vec<_> = known.filter(|codec| place(codec).is_some()).copied().collect();
+    codecs.sort_by_key(place);
+    if codecs.first().is_some_and(|codec| !codec.name.eq_ignore_ascii_case("telephone-event")) {
+        codecs
+    } else {
+        Vec::new()
+    }
+}
+
+/// VP8 and one H264, in the browser's order but for the one that is wanted.
+fn relayed_video<'a>(section: &OfferedSection<'a>, wanted: Option<CodecKind>) -> Vec<Codec<'a>> {
+    let kind = |codec: &Codec<'a>| CodecKind::of(codec.name, codec.clock);
+    let vp8 = section.codecs.iter().find(|codec| kind(codec) == Some(CodecKind::Vp8));
+    let h264 = |profile: &str| {
+        section.codecs.iter().find(|codec| {
+            let fmtp = codec.fmtp.unwrap_or("").to_ascii_lowercase();
+            kind(codec) == Some(CodecKind::H264)
+                && fmtp.contains("packetization-mode=1")
+                && fmtp.contains(&format!("profile-level-id={profile}"))
+        })
+    };
+    let h264 = h264("42e0").or_else(|| h264("42"));
+    let mut codecs: Vec<_> = [vp8, h264].into_iter().flatten().copied().collect();
+    let place = |codec: &Codec<'a>| section.codecs.iter().position(|one| one.payload_type == codec.payload_type);
+    codecs.sort_by_key(|codec| (wanted.is_some() && kind(codec) != wanted, place(codec)));
+    codecs
+}
+
+fn browser_types<'a>(codecs: impl Iterator<Item = &'a Codec<'a>>) -> BrowserTypes {
+    let mut types = BrowserTypes::default();
+    for codec in codecs {
+        if let Some(kind) = CodecKind::of(codec.name, codec.clock) {
+            types.add(kind, codec.clock, codec.payload_type);
+        }
+    }
+    types
 }
 
 fn video_codecs<'a>(section: &OfferedSection<'a>) -> Vec<Codec<'a>> {
@@ -164,7 +224,15 @@ fn write_taken(
     write!(text, "a=fingerprint:{}\r\na=setup:passive\r\n", facts.fingerprint)?;
     write!(text, "a={}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n", offered.direction.reversed())?;
     for codec in &taken.codecs {
-        write_codec(text, codec, taken.section.video)?;
+        write_codec(text, codec)?;
+        if taken.section.video {
+            let feedback = if taken.relayed {
+                &["ccm fir", "nack pli", "nack", "goog-remb"][..]
+            } else {
+                &["ccm fir", "nack pli"]
+            };
+            feedback.iter().try_for_each(|one| write!(text, "a=rtcp-fb:{} {one}\r\n", codec.payload_type))?;
+        }
     }
     if taken.section.sends {
         let Section { ssrc, .. } = taken.section;
@@ -180,14 +248,11 @@ fn write_taken(
     write!(text, "a=end-of-candidates\r\n")
 }
 
-fn write_codec(text: &mut String, codec: &Codec<'_>, video: bool) -> std::fmt::Result {
+fn write_codec(text: &mut String, codec: &Codec<'_>) -> std::fmt::Result {
     let number = codec.payload_type;
     write!(text, "a=rtpmap:{number} {}\r\n", codec.rtpmap)?;
     if let Some(fmtp) = codec.fmtp {
         write!(text, "a=fmtp:{number} {fmtp}\r\n")?;
-    }
-    if video {
-        write!(text, "a=rtcp-fb:{number} ccm fir\r\na=rtcp-fb:{number} nack pli\r\n")?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod client_hello;
 mod dtls;
+mod far;
 mod fingerprint;
 mod ice;
 mod offer;
@@ -29,10 +30,12 @@ mod threads;
 mod tone;
 mod worker;
 
-use std::net::SocketAddr;
+use gateway_core::sdp::CodecKind;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use plane::MediaPlane;
+pub use far::ports::PortsError;
+pub use plane::{FarError, MediaPlane};
 
 /// Longest offer that is read; a longer one is [`OfferError::TooLong`]. Browsers send 2 to 8 KiB.
 pub const MAX_OFFER_BYTES: usize = 32 * 1024;
@@ -58,6 +61,12 @@ pub struct MediaConfig {
     pub consent_suspend: Duration,
     /// Silence after which the peer is given up ([`Failure::ConsentLost`]).
     pub consent_expire: Duration,
+    /// Ports for [`FarLeg::Rtp`], first and last; without them there are no such legs.
+    pub rtp_ports: Option<(u16, u16)>,
+    /// The address told to far sides; `None` means the first advertised one, or the one that is listened on.
+    pub rtp_advertise: Option<IpAddr>,
+    /// Without a packet of a far side that should send for so long: [`MediaEventKind::FarSilent`].
+    pub far_silence: Duration,
 }
 
 impl MediaConfig {
@@ -72,6 +81,9 @@ impl MediaConfig {
             setup_timeout: Duration::from_secs(30),
             consent_suspend: Duration::from_secs(15),
             consent_expire: Duration::from_secs(30),
+            rtp_ports: None,
+            rtp_advertise: None,
+            far_silence: Duration::from_secs(30),
         }
     }
 }
@@ -83,6 +95,11 @@ pub enum FarLeg {
     Echo,
     /// The peer hears a 440 Hz tone.
     Tone,
+    /// RTP with a SIP user agent, by [`MediaPlane::open_far`] and [`MediaPlane::connect_far`].
+    Rtp {
+        /// The video codec that the far side is known to have, if any is known: the browser is asked for it first.
+        video: Option<CodecKind>,
+    },
 }
 
 /// Something that happened to one peer.
@@ -107,6 +124,16 @@ pub enum MediaEventKind {
     PeerClosed,
     /// The peer is forgotten for this reason.
     Failed(Failure),
+    /// The far side was heard, for the first time.
+    FarHeard,
+    /// The far side should send, but was not heard for [`MediaConfig::far_silence`]. Told again after it was heard.
+    FarSilent,
+    /// The far side sent this digit in RTP: `0` to `9`, `*`, `#`, `A` to `D`.
+    FarDigit(char),
+    /// The browser sent this digit in RTP, and the far side takes none there.
+    BrowserDigit(char),
+    /// The far side receives this codec from now on. A browser that sends the same is not transcoded.
+    FarCodec(CodecKind),
 }
 
 /// Why the plane gave a peer up.

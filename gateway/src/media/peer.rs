@@ -10,6 +10,9 @@
 //! | suspended | an authenticated packet; silence of `consent_expire` | connected; ended |
 
 use super::dtls::{Dtls, DtlsEvent, Identity, SrtpKeys};
+use super::far::link::{Browser, FarLink, LinkSetup};
+use super::far::sockets::FarPorts;
+use super::far::{FarPort, FarSend};
 use super::fingerprint::Fingerprint;
 use super::ice::{Generation, Ice, Verdict};
 use super::rtcp;
@@ -20,6 +23,7 @@ use super::stun::{self, Request};
 use super::tone::{FRAME, Law, Tone};
 use super::{Failure, MediaConfig, MediaEventKind};
 use bytes::BytesMut;
+use gateway_core::sdp::FarMedia;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +40,7 @@ pub(super) const CNAME: &str = "holdfast";
 pub(super) enum FarSetup {
     Echo,
     Tone(Law, u8),
+    Rtp(LinkSetup),
 }
 
 /// Everything that the negotiation fixed for a new peer.
@@ -50,6 +55,9 @@ pub(super) struct PeerSetup {
     pub(super) first_sequence: u16,
     pub(super) times: Times,
     pub(super) created: Instant,
+    /// What signalling did about the far side before a worker had the peer.
+    pub(super) far_ports: Option<FarPorts>,
+    pub(super) far_media: Option<Box<FarMedia>>,
 }
 
 /// The time limits of [`MediaConfig`].
@@ -77,6 +85,8 @@ pub(super) struct Effects {
     pub(super) routes_removed: Vec<SocketAddr>,
     /// A restart took over: the previous generation's user fragment is free.
     pub(super) generation_changed: bool,
+    /// For the far side, from the ports of this peer.
+    pub(super) far: Vec<FarSend>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +100,7 @@ enum Phase {
 enum Far {
     Echo,
     Tone(Tone),
+    Rtp(Box<FarLink>),
 }
 
 /// The machine.
@@ -123,6 +134,7 @@ impl Peer {
             far: match setup.far {
                 FarSetup::Echo => Far::Echo,
                 FarSetup::Tone(law, payload_type) => Far::Tone(Tone::new(law, payload_type, now)),
+                FarSetup::Rtp(link) => Far::Rtp(Box::new(FarLink::new(&link, now))),
             },
             times: setup.times,
             last_heard: now,
@@ -193,13 +205,46 @@ impl Peer {
         }
     }
 
+    /// Takes a datagram of one of its far ports. The error is the reason why it was dropped.
+    pub(super) fn handle_far(
+        &mut self,
+        port: FarPort,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> Result<(), Drop> {
+        let Far::Rtp(link) = &mut self.far else { return Err(Drop::FarEarly) };
+        let mut browser = Browser {
+            audio: &mut self.audio,
+            video: self.video.as_deref_mut(),
+            srtp: self.srtp.as_deref_mut(),
+            path: self.ice.paths.chosen().filter(|_| self.phase == Phase::Connected),
+        };
+        link.take_from_far(port, datagram, from, now, &mut browser, effects)
+    }
+
+    /// Takes what was agreed with the far side.
+    pub(super) fn connect_far(&mut self, media: FarMedia, now: Instant, effects: &mut Effects) {
+        if let Far::Rtp(link) = &mut self.far {
+            link.connect(media, &self.identity.provider, now, &mut effects.events);
+        }
+    }
+
+    /// Sends digits to the far side.
+    pub(super) fn send_digits(&mut self, digits: &str, now: Instant) {
+        if let Far::Rtp(link) = &mut self.far {
+            link.send_digits(digits, now);
+        }
+    }
+
     /// When [`Peer::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Instant {
         match self.phase {
             Phase::Connecting { until } => self.dtls.poll_timeout().map_or(until, |flight| flight.min(until)),
             Phase::Connected => {
                 let due = self.report_due.min(self.last_heard + self.times.suspend);
-                self.next_frame().map_or(due, |frame| frame.min(due))
+                self.far_due().map_or(due, |far| far.min(due))
             }
             Phase::Suspended | Phase::Ended => self.last_heard + self.times.expire,
         }
@@ -224,6 +269,9 @@ impl Peer {
             Phase::Connected => {
                 self.send_tone(now, effects);
                 self.send_report(now, effects);
+                if let Far::Rtp(link) = &mut self.far {
+                    link.handle_timeout(now, effects);
+                }
             }
             Phase::Suspended if silent >= self.times.expire => {
                 self.phase = Phase::Ended;
@@ -308,7 +356,17 @@ impl Peer {
             .into_iter()
             .flatten()
             .find(|stream| stream.takes(payload_type));
-        let taken = stream.filter(|_| packet.len() >= HEADER && packet[0] >> 6 == 2).map(|stream| {
+        let stream = stream.filter(|_| packet.len() >= HEADER && packet[0] >> 6 == 2);
+        if let Far::Rtp(link) = &mut self.far {
+            let taken = stream.map(|stream| (stream.received(&packet, now), stream.section.video));
+            let result = match taken {
+                Some((true, video)) => link.take_from_browser(packet, video, now, effects),
+                Some((false, _)) | None => Err(Drop::Payload),
+            };
+            self.authenticated(from, now, effects);
+            return result;
+        }
+        let taken = stream.map(|stream| {
             let echoed = stream.received(&packet, now)
                 && matches!(self.far, Far::Echo)
                 && stream.section.sends
@@ -333,6 +391,9 @@ impl Peer {
         let srtp = self.srtp.as_mut().ok_or(Drop::Early)?;
         let packet = srtp.unprotect_rtcp(datagram).map_err(|_| Drop::Srtp)?;
         self.authenticated(from, now, effects);
+        if let Far::Rtp(link) = &mut self.far {
+            link.rtcp_from_browser(&packet, effects);
+        }
         for part in rtcp::parts(&packet) {
             match part {
                 rtcp::Part::SenderReport { source, ntp_middle } => {
@@ -349,6 +410,7 @@ impl Peer {
 
     /// In an echo, who wants a keyframe is the one who can make it.
     fn forward_keyframe_request(&mut self, media: u32, effects: &mut Effects) {
+        let Far::Echo = self.far else { return };
         let video = self.video.as_ref().filter(|video| video.section.ssrc == media);
         let Some(source) = video.and_then(|video| video.far_source()) else { return };
         let mut packet = BytesMut::with_capacity(32);
@@ -392,9 +454,10 @@ impl Peer {
         }
     }
 
-    fn next_frame(&self) -> Option<Instant> {
+    fn far_due(&self) -> Option<Instant> {
         match &self.far {
             Far::Tone(tone) if self.audio.section.sends => Some(tone.poll_timeout()),
+            Far::Rtp(link) => Some(link.poll_timeout()),
             Far::Tone(_) | Far::Echo => None,
         }
     }

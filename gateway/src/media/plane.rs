@@ -2,16 +2,20 @@
 
 use super::answer::{self, Agreement, AnswerFacts, Sources};
 use super::dtls::Identity;
+use super::far::link::LinkSetup;
+use super::far::ports::{Ports, PortsError};
+use super::far::sockets::FarPorts;
 use super::ice::Generation;
 use super::offer::Offer;
-use super::peer::{PeerSetup, Times};
-use super::registry::{Registry, Terms};
+use super::peer::{FarSetup, PeerSetup, Times};
+use super::registry::{Reached, Registry, Terms};
 use super::stats::Counters;
 use super::threads::{self, Station};
 use super::worker::{Control, MAX_STRAYS, Mailbox, Shared, Worker};
 use super::{FarLeg, MediaConfig, MediaEvent, MediaStats, OfferError, PeerId, StartError};
+use gateway_core::sdp::{FarLocal, FarMedia, FarVideo};
 use holdfast_udp::{UdpPort, bind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -24,12 +28,26 @@ const MAX_EVENTS: usize = 65_536;
 #[derive(Clone)]
 pub struct MediaPlane(Arc<Inner>);
 
+/// Why a peer got no far ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FarError {
+    /// The peer is unknown, has another far leg, or has its ports already.
+    #[error("peer id {} cannot be given far ports", .0.0)]
+    Peer(PeerId),
+    /// There is no port.
+    #[error(transparent)]
+    Ports(#[from] PortsError),
+}
+
 struct Inner {
     shared: Arc<Shared>,
     local_addr: SocketAddr,
     candidates: Vec<SocketAddr>,
     fingerprint: String,
     times: Times,
+    far_silence: Duration,
+    rtp_ports: Option<Arc<Ports>>,
+    rtp_ip: IpAddr,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -68,9 +86,20 @@ impl MediaPlane {
         });
         let threads = spawn(&shared, sockets).map_err(|error| StartError::Socket(config.listen, error))?;
         let times = Times::from(&config);
+        let rtp_ports = config.rtp_ports.map(|(low, high)| Ports::new(local_addr.ip(), low, high));
         let candidates = if config.advertise.is_empty() { vec![local_addr] } else { config.advertise };
-        let threads = Mutex::new(threads);
-        Ok((Self(Arc::new(Inner { shared, local_addr, candidates, fingerprint, times, threads })), receiver))
+        let inner = Inner {
+            shared,
+            local_addr,
+            rtp_ip: config.rtp_advertise.unwrap_or(candidates[0].ip()),
+            candidates,
+            fingerprint,
+            times,
+            far_silence: config.far_silence,
+            rtp_ports,
+            threads: Mutex::new(threads),
+        };
+        Ok((Self(Arc::new(inner)), receiver))
     }
 
     /// The address that the workers' sockets are bound to.
@@ -91,16 +120,28 @@ impl MediaPlane {
         let agreement = Agreement::reach(&offer, far, dice.sources)?;
         let generation = dice.generation(offer.ufrag);
         let terms = terms(&offer, &agreement, far, dice.sources, dice.session_id);
+        let first_sequence = dice.first_sequence;
+        let far = match agreement.far {
+            FarSetup::Rtp(link) => FarSetup::Rtp(LinkSetup {
+                ssrcs: dice.far_sources,
+                first_sequence,
+                silence: self.0.far_silence,
+                ..link
+            }),
+            other => other,
+        };
         let answer = self.write_answer(&offer, &agreement, &generation, dice.session_id, 1);
         let setup = PeerSetup {
             generation,
             fingerprint: offer.fingerprint.clone(),
             audio: agreement.audio().clone(),
             video: agreement.video().cloned(),
-            far: agreement.far,
-            first_sequence: dice.first_sequence,
+            far,
+            first_sequence,
             times: self.0.times,
             created: Instant::now(),
+            far_ports: None,
+            far_media: None,
         };
         self.0.shared.registry.insert(peer, terms, setup, self.0.shared.max_peers)?;
         Ok(answer)
@@ -128,6 +169,41 @@ impl MediaPlane {
             self.send(worker, Control::Restart { peer, generation, audio_sends, video_sends });
         }
         Ok(self.write_answer(&offer, &agreement, &restarted.generation, known.session_id, restarted.version))
+    }
+
+    /// Opens the far ports of a peer that was accepted with [`FarLeg::Rtp`], for its description towards the far side.
+    /// Video is opened if it is wanted and the browser has it. Cheap; never blocks on the network.
+    ///
+    /// # Errors
+    ///
+    /// See [`FarError`]; nothing was opened then.
+    pub fn open_far(&self, peer: PeerId, video: bool) -> Result<FarLocal, FarError> {
+        let ports = self.0.rtp_ports.as_ref().ok_or(PortsError::NotConfigured)?;
+        let codecs = self.0.shared.registry.far_video(peer).ok_or(FarError::Peer(peer))?;
+        let now = Instant::now();
+        let audio = ports.take(now)?;
+        let video = if video && !codecs.is_empty() { Some(ports.take(now)?) } else { None };
+        let local = FarLocal {
+            ip: self.0.rtp_ip,
+            audio: audio.port,
+            video: video.as_ref().map(|pair| FarVideo { port: pair.port, codecs }),
+        };
+        let opened = FarPorts { audio, video };
+        self.reach(peer, opened, |setup, opened| setup.far_ports = Some(opened), Control::OpenFar)
+            .then_some(local)
+            .ok_or(FarError::Peer(peer))
+    }
+
+    /// Connects the open far ports to what was agreed with the far side, and again after every change of it. Unknown ids
+    /// are ignored.
+    pub fn connect_far(&self, peer: PeerId, media: FarMedia) {
+        let media = Box::new(media);
+        self.reach(peer, media, |setup, media| setup.far_media = Some(media), Control::ConnectFar);
+    }
+
+    /// Sends digits to the far side as RTP events, if it takes them there. What is no digit is skipped.
+    pub fn send_dtmf(&self, peer: PeerId, digits: &str) {
+        self.reach(peer, digits.to_owned(), |_, _| {}, Control::Digits);
     }
 
     /// Sends close_notify and forgets the peer; no event follows. Unknown ids are ignored.
@@ -169,6 +245,24 @@ impl MediaPlane {
 
     fn check_running(&self) -> Result<(), OfferError> {
         if self.0.shared.stopping.load(Relaxed) { Err(OfferError::Stopped) } else { Ok(()) }
+    }
+
+    /// Changes a peer that no worker has yet, or tells its worker; false when it is unknown.
+    fn reach<T>(
+        &self,
+        peer: PeerId,
+        what: T,
+        change: impl FnOnce(&mut PeerSetup, T),
+        control: impl FnOnce(PeerId, T) -> Control,
+    ) -> bool {
+        match self.0.shared.registry.reach(peer, what, change) {
+            Reached::Unknown => false,
+            Reached::Changed => true,
+            Reached::At(worker, what) => {
+                self.send(worker, control(peer, what));
+                true
+            }
+        }
     }
 
     fn send(&self, worker: usize, control: Control) {
@@ -232,13 +326,14 @@ struct Dice {
     ufrag: String,
     pwd: String,
     sources: Sources,
+    far_sources: [u32; 2],
     session_id: u64,
     first_sequence: u16,
 }
 
 impl Dice {
     fn throw() -> Self {
-        let mut bytes = [0; 56];
+        let mut bytes = [0; 64];
         getrandom::fill(&mut bytes).expect("the operating system has a random source");
         // 64 ice-chars: 6 bits a byte (RFC 8839 §5.4); 48 bits of ufrag, 144 of password.
         let text = |range: std::ops::Range<usize>| {
@@ -252,6 +347,7 @@ impl Dice {
             sources: Sources { audio: word(32) | 1, video: (word(36) & !1).max(2) },
             session_id: u64::from(word(40)) << 16 | u64::from(word(44)) >> 16,
             first_sequence: word(48) as u16,
+            far_sources: [word(52), word(56)],
         }
     }
 

@@ -5,8 +5,9 @@
 use super::answer::Sources;
 use super::fingerprint::Fingerprint;
 use super::ice::Generation;
-use super::peer::PeerSetup;
+use super::peer::{FarSetup, PeerSetup};
 use super::{FarLeg, OfferError, PeerId};
+use gateway_core::sdp::CodecKind;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,8 @@ struct Known {
     next: Option<Generation>,
     version: u32,
     place: Place,
+    /// The browser's video codecs, until the far ports are opened. `None` afterwards, and for other far legs.
+    far_video: Option<Vec<CodecKind>>,
 }
 
 enum Place {
@@ -45,6 +48,13 @@ pub(super) enum Located {
     /// It is the asking worker's from now on; the generation is a restart's that came meanwhile.
     Adopted(PeerId, Box<PeerSetup>, Option<Generation>),
     At(PeerId, usize),
+}
+
+/// What became of a change.
+pub(super) enum Reached<T> {
+    Unknown,
+    Changed,
+    At(usize, T),
 }
 
 /// A restart to be told to the peer's worker.
@@ -84,7 +94,12 @@ impl Registry {
         let Entry::Vacant(slot) = inner.peers.entry(id) else { return Err(OfferError::Peer(id, true)) };
         let current = setup.generation.clone();
         let ufrag = current.local_ufrag.clone();
-        slot.insert(Known { terms, current, next: None, version: 1, place: Place::Waiting(Box::new(setup)) });
+        let far_video = match &setup.far {
+            FarSetup::Rtp(link) => Some(link.types.video().collect()),
+            FarSetup::Echo | FarSetup::Tone(..) => None,
+        };
+        let place = Place::Waiting(Box::new(setup));
+        slot.insert(Known { terms, current, next: None, version: 1, place, far_video });
         inner.by_ufrag.insert(ufrag, id);
         Ok(())
     }
@@ -134,6 +149,23 @@ impl Registry {
             Place::At(owner) => {
                 known.place = Place::At(owner);
                 Located::At(id, owner)
+            }
+        }
+    }
+
+    /// The browser's video codecs of a peer whose far ports are to be opened; each peer once.
+    pub(super) fn far_video(&self, id: PeerId) -> Option<Vec<CodecKind>> {
+        self.lock().peers.get_mut(&id)?.far_video.take()
+    }
+
+    /// Changes a peer that no worker has yet; otherwise says which one must be told `what`.
+    pub(super) fn reach<T>(&self, id: PeerId, what: T, change: impl FnOnce(&mut PeerSetup, T)) -> Reached<T> {
+        match self.lock().peers.get_mut(&id).map(|known| &mut known.place) {
+            None => Reached::Unknown,
+            Some(Place::At(worker)) => Reached::At(*worker, what),
+            Some(Place::Waiting(setup)) => {
+                change(setup, what);
+                Reached::Changed
             }
         }
     }

@@ -5,7 +5,8 @@ use bytes::{BufMut, BytesMut};
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
-const PAYLOAD_FEEDBACK: u8 = 206;
+pub(super) const TRANSPORT_FEEDBACK: u8 = 205;
+pub(super) const PAYLOAD_FEEDBACK: u8 = 206;
 const PICTURE_LOSS: u8 = 1;
 const FULL_INTRA: u8 = 4;
 const CNAME_ITEM: u8 = 1;
@@ -74,7 +75,7 @@ pub(super) fn put_picture_loss(out: &mut BytesMut, source: u32, media: u32) {
     out.put_u32(media);
 }
 
-fn put_header(out: &mut BytesMut, count: u8, kind: u8, words: u16) {
+pub(super) fn put_header(out: &mut BytesMut, count: u8, kind: u8, words: u16) {
     out.put_u8(0x80 | count);
     out.put_u8(kind);
     out.put_u16(words);
@@ -90,16 +91,17 @@ pub(super) enum Part {
 }
 
 /// Reads the parts of a decrypted compound packet; malformed rest is skipped.
-pub(super) fn parts(mut packet: &[u8]) -> impl Iterator<Item = Part> {
+pub(super) fn parts(packet: &[u8]) -> impl Iterator<Item = Part> {
+    packets(packet).filter_map(part)
+}
+
+/// The packets of a compound one, each of at least its 4 bytes of header.
+pub(super) fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        loop {
-            let length = 4 * (1 + usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?])));
-            let (one, rest) = packet.split_at_checked(length)?;
-            packet = rest;
-            if let Some(part) = part(one) {
-                return Some(part);
-            }
-        }
+        let length = 4 * (1 + usize::from(u16::from_be_bytes([*compound.get(2)?, *compound.get(3)?])));
+        let (one, rest) = compound.split_at_checked(length)?;
+        compound = rest;
+        Some(one)
     })
 }
 
@@ -113,7 +115,7 @@ fn part(packet: &[u8]) -> Option<Part> {
     }
 }
 
-fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(data.get(at..at + 4)?.try_into().ok()?))
 }
 

@@ -136,6 +136,30 @@ impl Stream {
         self.note_sent(sequence, timestamp, bytes, now);
     }
 
+    /// The sequence number, with its rollovers, that follows the highest one sent.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sent.sequence + 1
+    }
+
+    /// Our timestamp as of now, which goes on while nothing is sent; `None` before the first packet.
+    pub(super) fn timestamp_at(&self, now: Instant) -> Option<u32> {
+        let silence = now.saturating_duration_since(self.sent.at?);
+        Some(self.sent.timestamp.wrapping_add(clock_units(silence, self.section.clock)))
+    }
+
+    /// Makes a packet ours in place, under this number and timestamp. The caller never uses a number twice.
+    pub(super) fn claim(&mut self, packet: &mut [u8], sequence: u64, timestamp: u32, now: Instant) {
+        packet[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+        packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        packet[8..12].copy_from_slice(&self.section.ssrc.to_be_bytes());
+        self.note_sent(sequence, timestamp, packet.len() - HEADER, now);
+    }
+
+    /// The next packet may be of another source.
+    pub(super) fn forget_source(&mut self) {
+        self.source = None;
+    }
+
     /// Takes note of a sender report of the far source.
     pub(super) fn sender_report(&mut self, ssrc: u32, ntp_middle: u32, now: Instant) {
         if let Some(source) = self.source.as_mut().filter(|source| source.ssrc == ssrc) {
@@ -237,7 +261,7 @@ impl Source {
 }
 
 /// Sequence number, timestamp and source of a packet of at least [`HEADER`] bytes.
-fn fields(packet: &[u8]) -> (u16, u32, u32) {
+pub(super) fn fields(packet: &[u8]) -> (u16, u32, u32) {
     let word = |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
     (word(0) as u16, word(4), word(8))
 }

@@ -2,6 +2,7 @@
 
 use super::dtls::SrtpKeys;
 use bytes::BytesMut;
+use gateway_core::sdp::{self, SrtpSuite};
 use rtc::crypto::RTCCryptoProvider;
 use rtc::srtp::config::{Config, SessionKeys};
 use rtc::srtp::context::Context;
@@ -36,20 +37,43 @@ impl Srtp {
     pub(super) fn new(keys: &SrtpKeys, provider: Arc<dyn RTCCryptoProvider>) -> Result<Self, SrtpRejected> {
         let mut config = Config { profile: keys.profile, ..Config::default() };
         config.set_session_keys_from_keying_material(keys.material.as_ref(), false).map_err(|_| SrtpRejected)?;
-        let keys = config.keys;
+        Self::with_keys(config.keys, config.profile, provider)
+    }
+
+    /// Installs keys that were exchanged in SDP (SDES).
+    pub(super) fn sdes(keys: &sdp::SrtpKeys, provider: Arc<dyn RTCCryptoProvider>) -> Result<Self, SrtpRejected> {
+        let profile = match keys.suite {
+            SrtpSuite::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            SrtpSuite::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+        };
+        let session_keys = SessionKeys {
+            local_master_key: keys.local.key().to_vec(),
+            local_master_salt: keys.local.salt(keys.suite).to_vec(),
+            remote_master_key: keys.remote.key().to_vec(),
+            remote_master_salt: keys.remote.salt(keys.suite).to_vec(),
+        };
+        Self::with_keys(session_keys, profile, provider)
+    }
+
+    /// The far side chose another key for what it sends; ours goes on, with its rollover counters.
+    pub(super) fn rekey_inbound(&mut self, key: &[u8], salt: &[u8]) -> Result<(), SrtpRejected> {
+        self.keys.remote_master_key = key.to_vec();
+        self.keys.remote_master_salt = salt.to_vec();
+        self.unprotect = inbound(&self.keys, self.profile, &self.provider)?;
+        self.source_count = 0;
+        Ok(())
+    }
+
+    fn with_keys(
+        keys: SessionKeys,
+        profile: ProtectionProfile,
+        provider: Arc<dyn RTCCryptoProvider>,
+    ) -> Result<Self, SrtpRejected> {
         let crypto = provider.crypto();
-        let protect = Context::new(&keys.local_master_key, &keys.local_master_salt, config.profile, None, None, crypto)
+        let protect = Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None, crypto)
             .map_err(|_| SrtpRejected)?;
-        let unprotect = inbound(&keys, config.profile, &provider)?;
-        Ok(Self {
-            protect,
-            unprotect,
-            profile: config.profile,
-            keys,
-            provider,
-            sources: [0; MAX_SOURCES],
-            source_count: 0,
-        })
+        let unprotect = inbound(&keys, profile, &provider)?;
+        Ok(Self { protect, unprotect, profile, keys, provider, sources: [0; MAX_SOURCES], source_count: 0 })
     }
 
     /// Authenticates and decrypts an RTP packet.

@@ -30,10 +30,24 @@ pub(super) enum Drop {
     Queue,
     /// The worker's outgoing buffer did not take it.
     Send,
+    /// On a far port before the far side's description, or for a peer without such a leg.
+    FarEarly,
+    /// On a far port from another address than the one that is locked.
+    FarAddress,
+    /// From the locked address with another source (SSRC).
+    FarSource,
+    /// SRTP of the far side that failed authentication.
+    FarSrtp,
+    /// Of a payload type that was not agreed with the far side, or malformed.
+    FarPayload,
+    /// A repeated or much too late packet of the far side.
+    FarLate,
+    /// Video of the browser in another codec than the far side's.
+    FarCodec,
 }
 
 impl Drop {
-    const ALL: [(Drop, &'static str); 12] = [
+    const ALL: [(Drop, &'static str); 19] = [
         (Drop::Unknown, "unknown"),
         (Drop::StunMalformed, "stun_malformed"),
         (Drop::StunUser, "stun_user"),
@@ -46,6 +60,13 @@ impl Drop {
         (Drop::Payload, "payload"),
         (Drop::Queue, "queue"),
         (Drop::Send, "send"),
+        (Drop::FarEarly, "far_early"),
+        (Drop::FarAddress, "far_address"),
+        (Drop::FarSource, "far_source"),
+        (Drop::FarSrtp, "far_srtp"),
+        (Drop::FarPayload, "far_payload"),
+        (Drop::FarLate, "far_late"),
+        (Drop::FarCodec, "far_codec"),
     ];
 }
 

@@ -45,6 +45,16 @@ pub(super) fn generation(name: &str) -> Generation {
     }
 }
 
+/// A plain RTP packet.
+pub(super) fn rtp(payload_type: u8, ssrc: u32, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(timestamp.to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
+
 /// How a check differs from a plain one.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Check {
@@ -62,6 +72,7 @@ pub(super) struct Setting {
     pub(super) certificate: bool,
     pub(super) right_fingerprint: bool,
     pub(super) mtu: usize,
+    pub(super) audio_types: Vec<u8>,
 }
 
 impl Default for Setting {
@@ -73,6 +84,7 @@ impl Default for Setting {
             certificate: true,
             right_fingerprint: true,
             mtu: 0,
+            audio_types: vec![AUDIO_TYPE],
         }
     }
 }
@@ -99,8 +111,8 @@ impl Scene {
         let certificate =
             Certificate::generate_self_signed(vec!["browser".to_owned()], provider.crypto()).expect("a key");
         let promised: &[u8] = if setting.right_fingerprint { &certificate.certificate[0] } else { b"another" };
-        let section = |payload_type: u8, clock, ssrc| Section {
-            payload_types: 1 << payload_type,
+        let section = |payload_types: u128, clock, ssrc| Section {
+            payload_types,
             clock,
             ssrc,
             sends: true,
@@ -109,8 +121,8 @@ impl Scene {
         let setup = PeerSetup {
             generation: generation("one"),
             fingerprint: Fingerprint::sha256(promised),
-            audio: section(AUDIO_TYPE, 48_000, AUDIO),
-            video: Some(section(VIDEO_TYPE, 90_000, VIDEO)),
+            audio: section(setting.audio_types.iter().fold(0, |bits, one| bits | 1 << one), 48_000, AUDIO),
+            video: Some(section(1 << VIDEO_TYPE, 90_000, VIDEO)),
             far: setting.far,
             first_sequence: 1,
             times: Times {
@@ -119,6 +131,8 @@ impl Scene {
                 expire: Duration::from_secs(30),
             },
             created: now,
+            far_ports: None,
+            far_media: None,
         };
         let peer = Peer::new(setup, identity, Duration::ZERO, now);
         let dtls = Endpoint::new(address(1), TransportProtocol::UDP, None);
@@ -261,12 +275,12 @@ impl Scene {
 
     /// An SRTP packet of the client.
     pub(super) fn rtp(&mut self, payload_type: u8, ssrc: u32, sequence: u16) -> BytesMut {
-        let mut packet = vec![0x80, payload_type];
-        packet.extend(sequence.to_be_bytes());
-        packet.extend([0, 0, 0, 1]);
-        packet.extend(ssrc.to_be_bytes());
-        packet.extend(b"payload");
-        self.srtp.as_mut().expect("connected").0.encrypt_rtp(&packet).expect("protected")
+        self.protect(&rtp(payload_type, ssrc, sequence, 1, b"payload"))
+    }
+
+    /// Any RTP packet, as SRTP of the client.
+    pub(super) fn protect(&mut self, packet: &[u8]) -> BytesMut {
+        self.srtp.as_mut().expect("connected").0.encrypt_rtp(packet).expect("protected")
     }
 
     /// An SRTCP packet of the client.

@@ -110,6 +110,7 @@ fn worth_a_thread(load: u32, first: u32) -> bool {
 struct Desk {
     inbox: Inbox,
     outbox: Outbox,
+    runs: Outbox,
     pace: Pace,
     load: Load,
 }
@@ -117,13 +118,20 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let now = Instant::now();
-        Self { inbox: Inbox::default(), outbox: Outbox::default(), pace: Pace::new(now), load: Load::new(now) }
+        Self {
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            runs: Outbox::default(),
+            pace: Pace::new(now),
+            load: Load::new(now),
+        }
     }
 
     /// Turns each station once, sends, and waits or pauses. A station whose socket broke is given up.
     fn turn(&mut self, stations: &mut Vec<Station>) {
         let (mut received, mut due, mut more) = (0, MAX_WAIT, false);
-        stations.retain_mut(|Station { worker, port }| match worker.turn(port, &mut self.inbox, &mut self.outbox) {
+        let Self { inbox, outbox, runs, .. } = self;
+        stations.retain_mut(|Station { worker, port }| match worker.turn(port, inbox, outbox, runs) {
             Ok(turn) => {
                 received += turn.received;
                 due = due.min(turn.due);
@@ -149,7 +157,8 @@ impl Desk {
 
     fn wait(&self, stations: &[Station], due: Duration) {
         let ports: Vec<_> = stations.iter().map(|station| &station.port).collect();
-        if let Err(error) = wait_any(&ports, due) {
+        let far: Vec<_> = stations.iter().filter_map(|station| station.worker.waitable()).collect();
+        if let Err(error) = wait_any(&ports, &far, due) {
             tracing::error!(%error, "media workers cannot wait");
             std::thread::sleep(due.min(MAX_WAIT / 10));
         }

@@ -4,6 +4,7 @@
 //! over other workers' sockets; those verify the check themselves and hand such packets over.
 
 use super::dtls::Identity;
+use super::far::sockets::{FarPorts, FarSockets, MAX_READY};
 use super::ice::Generation;
 use super::peer::{Effects, Peer, PeerSetup};
 use super::registry::{Located, Registry};
@@ -12,10 +13,12 @@ use super::stats::{Counters, Drop, bump};
 use super::stun::{self, Request};
 use super::{Failure, MediaEvent, MediaEventKind, PeerId};
 use bytes::BytesMut;
-use holdfast_udp::{BATCH, Inbox, Outbox, UdpPort, Waker};
+use gateway_core::sdp::FarMedia;
+use holdfast_udp::{BATCH, Inbox, MAX_DATAGRAM, Outbox, UdpPort, Waker};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -43,6 +46,9 @@ const SWEEP: Duration = Duration::from_millis(250);
 pub(super) enum Control {
     Restart { peer: PeerId, generation: Generation, audio_sends: bool, video_sends: bool },
     Close(PeerId),
+    OpenFar(PeerId, FarPorts),
+    ConnectFar(PeerId, Box<FarMedia>),
+    Digits(PeerId, String),
 }
 
 /// A datagram for another worker's peer.
@@ -100,6 +106,7 @@ pub(super) struct Worker {
     timers: BinaryHeap<Reverse<(Instant, Slot)>>,
     handshakes: VecDeque<(Slot, SocketAddr, BytesMut)>,
     effects: Effects,
+    far: FarSockets,
     clock: Clock,
     next_sweep: Instant,
 }
@@ -117,13 +124,21 @@ impl Worker {
             timers: BinaryHeap::new(),
             handshakes: VecDeque::new(),
             effects: Effects::default(),
+            far: FarSockets::default(),
             clock: Clock { last: now, frozen: Duration::ZERO },
             next_sweep: now,
         }
     }
 
-    /// Handles what is waiting, one batch at most, and what is due. What is to be sent is put into `outbox`.
-    pub(super) fn turn(&mut self, port: &UdpPort, inbox: &mut Inbox, outbox: &mut Outbox) -> std::io::Result<Turn> {
+    /// Handles what is waiting, one batch at most, and what is due. What is to be sent to browsers is put into `outbox`;
+    /// what goes to far sides is sent, with the help of the empty `runs`.
+    pub(super) fn turn(
+        &mut self,
+        port: &UdpPort,
+        inbox: &mut Inbox,
+        outbox: &mut Outbox,
+        runs: &mut Outbox,
+    ) -> std::io::Result<Turn> {
         let received = inbox.receive(port)?;
         let now = self.begin_turn();
         bump(&self.counters().packets_in, received as u64);
@@ -132,10 +147,18 @@ impl Worker {
         for (datagram, from) in inbox.datagrams() {
             self.handle_datagram(datagram, from, now, true);
         }
+        let far = self.handle_far(now);
         self.handle_handshakes(now);
         self.handle_timers(now);
         self.collect(outbox);
-        Ok(Turn { received, due: self.until_due(now), more: received == BATCH || !self.handshakes.is_empty() })
+        self.flush_far(runs);
+        let more = received == BATCH || far == MAX_READY || !self.handshakes.is_empty();
+        Ok(Turn { received: received + far, due: self.until_due(now), more })
+    }
+
+    /// What else than its socket wakes it.
+    pub(super) fn waitable(&self) -> Option<BorrowedFd<'_>> {
+        self.far.waitable()
     }
 
     /// Sends every peer close_notify.
@@ -229,8 +252,9 @@ impl Worker {
         }
     }
 
-    fn adopt(&mut self, id: PeerId, setup: PeerSetup, restart: Option<Generation>, now: Instant) -> Slot {
+    fn adopt(&mut self, id: PeerId, mut setup: PeerSetup, restart: Option<Generation>, now: Instant) -> Slot {
         let waited = setup.waited();
+        let (far_ports, far_media) = (setup.far_ports.take(), setup.far_media.take());
         let sends = (setup.audio.sends, setup.video.as_ref().is_some_and(|video| video.sends));
         let mut peer = Peer::new(setup, self.shared.identity.clone(), waited, now);
         if let Some(generation) = restart {
@@ -239,7 +263,52 @@ impl Worker {
         let armed = peer.poll_timeout();
         let slot = self.peers.add(id, peer);
         self.timers.push(Reverse((armed, slot)));
+        if let Some(ports) = far_ports {
+            self.open_far(slot, ports);
+        }
+        if let Some(media) = far_media {
+            self.connect_far(slot, *media, now);
+        }
         slot
+    }
+
+    fn open_far(&mut self, slot: Slot, ports: FarPorts) {
+        if let Err(error) = self.far.add(slot, ports) {
+            tracing::error!(worker = self.index, %error, "no far ports");
+        }
+    }
+
+    fn connect_far(&mut self, slot: Slot, media: FarMedia, now: Instant) {
+        self.with_peer(slot, |peer, effects| {
+            peer.connect_far(media, now, effects);
+            Ok(())
+        });
+    }
+
+    /// Handles what is waiting at the far ports and returns how many of them had something.
+    fn handle_far(&mut self, now: Instant) -> usize {
+        let ready = self.far.poll();
+        if ready == 0 {
+            return 0;
+        }
+        let (mut buffer, mut received) = ([0; MAX_DATAGRAM], 0);
+        while let Some(arrival) = self.far.receive(&mut buffer) {
+            received += 1;
+            let datagram = &mut buffer[..arrival.len];
+            self.with_peer(arrival.slot, |peer, effects| {
+                peer.handle_far(arrival.port, datagram, arrival.from, now, effects)
+            });
+        }
+        bump(&self.counters().packets_in, received);
+        ready
+    }
+
+    fn flush_far(&mut self, runs: &mut Outbox) {
+        let (wanted, sent) = self.far.flush(runs);
+        bump(&self.counters().packets_out, sent as u64);
+        for _ in sent..wanted {
+            self.counters().dropped(Drop::Send);
+        }
     }
 
     fn hand_over(&self, owner: usize, datagram: &[u8], from: SocketAddr) {
@@ -272,6 +341,24 @@ impl Worker {
                 Control::Close(id) => {
                     if let Some(slot) = self.peers.find(id) {
                         self.close(slot, now);
+                    }
+                }
+                Control::OpenFar(id, ports) => {
+                    if let Some(slot) = self.peers.find(id) {
+                        self.open_far(slot, ports);
+                    }
+                }
+                Control::ConnectFar(id, media) => {
+                    if let Some(slot) = self.peers.find(id) {
+                        self.connect_far(slot, *media, now);
+                    }
+                }
+                Control::Digits(id, digits) => {
+                    if let Some(slot) = self.peers.find(id) {
+                        self.with_peer(slot, |peer, _| {
+                            peer.send_digits(&digits, now);
+                            Ok(())
+                        });
                     }
                 }
             }
@@ -343,6 +430,9 @@ impl Worker {
             Ok(Err(reason)) => self.counters().dropped(reason),
             Err(_) => self.panicked(),
         }
+        if !self.effects.far.is_empty() {
+            self.far.collect(slot, &mut self.effects.far);
+        }
         self.note_live(was_live, live && !ended);
         self.settle_routes(id, slot);
         if ended {
@@ -358,6 +448,7 @@ impl Worker {
         self.effects.events = vec![MediaEventKind::Failed(Failure::Broken)];
         // What it did not finish leads nowhere; whoever gets its slot next must not inherit an address.
         self.effects.routes_added.clear();
+        self.effects.far.clear();
         bump(&self.counters().panics, 1);
     }
 
@@ -396,6 +487,7 @@ impl Worker {
     fn remove(&mut self, slot: Slot) {
         let Some(resident) = self.peers.remove(slot) else { return };
         self.shared.registry.remove(resident.id);
+        self.far.remove(slot);
         for address in resident.peer.addresses() {
             if matches!(self.routes.get(&address), Some(Route::Here(owner)) if *owner == slot) {
                 self.routes.remove(&address);

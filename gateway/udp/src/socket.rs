@@ -5,7 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl UdpPort {
     ///
     /// When poll fails for another reason than a signal.
     pub fn wait(&self, timeout: Duration) -> io::Result<()> {
-        wait_any(&[self], timeout)
+        wait_any(&[self], &[], timeout)
     }
 
     fn take_wake_ups(&self) {
@@ -85,13 +85,14 @@ impl UdpPort {
     }
 }
 
-/// [`UdpPort::wait`] for several at once.
+/// [`UdpPort::wait`] for several at once, and for descriptors that become readable.
 ///
 /// # Errors
 ///
 /// As there.
-pub fn wait_any(ports: &[&UdpPort], timeout: Duration) -> io::Result<()> {
+pub fn wait_any(ports: &[&UdpPort], others: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
     let descriptors = ports.iter().flat_map(|port| [port.socket.as_fd(), port.woken.as_fd()]);
+    let descriptors = descriptors.chain(others.iter().copied());
     let mut fds: Vec<_> = descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
     // Rounded up, so that a deadline has passed when the wait ends.
     let millis = timeout.as_millis().saturating_add(1).min(60_000);

@@ -54,6 +54,8 @@ fn adopt(worker: &mut Worker, id: PeerId, generation: Generation, scene: &Scene,
         first_sequence: 1,
         times: (&MediaConfig::new(from)).into(),
         created: Instant::now(),
+        far_ports: None,
+        far_media: None,
     };
     worker.shared.registry.insert(id, terms, setup, 10).expect("a place");
     worker.handle_datagram(&check, from, scene.now, true);
