@@ -88,6 +88,9 @@ impl Metrics {
                 (gauge(r, "holdfast_sessions", "Attached sessions")?, |load, _| load.sessions.into()),
                 (gauge(r, "holdfast_calls", "Calls")?, |load, _| load.calls.into()),
                 (gauge(r, "holdfast_draining", "1 while draining")?, |load, _| load.draining.into()),
+                (gauge(r, "holdfast_registered", "Users registered at a SIP server")?, |load, _| {
+                    load.registered.into()
+                }),
                 (gauge(r, "holdfast_media_peers", "Peer connections")?, |_, media| media.peers),
                 (gauge(r, "holdfast_media_connected", "Connected peers with consent")?, |_, media| media.connected),
             ],
@@ -102,6 +105,20 @@ impl Metrics {
                 }),
                 (counter(r, "holdfast_calls_started_total", "Calls begun")?, |load, _| load.counts.calls_started),
                 (counter(r, "holdfast_calls_ended_total", "Calls over")?, |load, _| load.counts.calls_ended),
+                (counter(r, "holdfast_sip_strangers_total", "SIP requests that came from no server")?, |load, _| {
+                    load.sip.strangers
+                }),
+                (
+                    counter(r, "holdfast_sip_unknown_dialogs_total", "SIP requests for calls that are not here")?,
+                    |load, _| load.sip.unknown_dialogs,
+                ),
+                (counter(r, "holdfast_sip_refused_total", "SIP calls refused for a limit")?, |load, _| {
+                    load.sip.refused
+                }),
+                (
+                    counter(r, "holdfast_sip_withheld_total", "SIP messages dropped for want of a browser's proof")?,
+                    |load, _| load.sip.withheld,
+                ),
                 (counter(r, "holdfast_media_handshakes_total", "DTLS handshakes done")?, |_, media| media.handshakes),
                 (counter(r, "holdfast_media_packets_in_total", "Datagrams received")?, |_, media| media.packets_in),
                 (counter(r, "holdfast_media_packets_out_total", "Datagrams sent")?, |_, media| media.packets_out),

@@ -54,7 +54,12 @@ previous_token?: string,
 /**
  * From a `move` event: signs the same user in on another instance while the old session still lives.
  */
-move_ticket?: string, };
+move_ticket?: string, 
+/**
+ * The user's password at the SIP server, 1 to 128 bytes, where the instance has no file of passwords. It is sealed into
+ * the capsule, so that it need not be sent again, and never told.
+ */
+sip_password?: string, };
 
 /**
  * Body of the 201 of `POST /v1/sessions`. The place is reserved; an unattached session ends after 30 s.

@@ -3,6 +3,7 @@
 //! It never acts by itself. One that can't be opened, is too old, or is another user's is ignored.
 
 use crate::seal::{Nonce, OpenError, SealRing};
+use crate::secret::Secret;
 use crate::session::SealedCall;
 use crate::token::TokenHash;
 use crate::user::User;
@@ -38,6 +39,9 @@ pub struct Capsule {
     /// Of its registration: Unix time in milliseconds, more or less.
     #[serde(default)]
     pub generation: u64,
+    /// The user's password at the SIP server, where no file has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_password: Option<Secret>,
     /// Its calls that have a SIP side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<SealedCall>,

@@ -2,10 +2,14 @@
 
 use crate::capsule::Capsule;
 use crate::seal::SealRing;
+use crate::secret::Secret;
 use crate::session::Earlier;
 use crate::ticket::Ticket;
 use crate::user::User;
 use gateway_protocol::{ProblemType, SignIn};
+
+/// Longest password for the SIP server, in bytes; a longer one counts as none.
+const MAX_PASSWORD_BYTES: usize = 128;
 
 /// How users prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,21 @@ pub fn identify(
     ring: &SealRing,
     unix_now: u64,
 ) -> Result<Identity, EntryError> {
+    let mut identity = proven(sign_in, auth, bearer, ring, unix_now)?;
+    if let Some(password) = &sign_in.sip_password {
+        let fits = (1..=MAX_PASSWORD_BYTES).contains(&password.len()) && !password.chars().any(char::is_control);
+        identity.earlier.sip_password = fits.then(|| Secret::new(password.clone()));
+    }
+    Ok(identity)
+}
+
+fn proven(
+    sign_in: &SignIn,
+    auth: Auth,
+    bearer: Bearer,
+    ring: &SealRing,
+    unix_now: u64,
+) -> Result<Identity, EntryError> {
     let capsule = usable_capsule(sign_in, ring, unix_now);
     if let Some(user) = named(sign_in, auth, &bearer)? {
         let own = capsule.filter(|capsule| capsule.user == user);
@@ -76,7 +95,7 @@ pub fn identify(
         return Ok(Identity { user, recovering, earlier });
     }
     if let Some(ticket) = usable_ticket(sign_in, ring, unix_now) {
-        let earlier = Earlier { generation: ticket.generation, calls: Vec::new() };
+        let earlier = Earlier { generation: ticket.generation, sip_password: ticket.sip_password, calls: Vec::new() };
         return Ok(Identity { user: ticket.user, recovering: false, earlier });
     }
     let previous_token = sign_in.previous_token.as_deref().unwrap_or_default();
@@ -89,7 +108,7 @@ pub fn identify(
 }
 
 fn earlier(capsule: Capsule) -> Earlier {
-    Earlier { generation: capsule.generation, calls: capsule.calls }
+    Earlier { generation: capsule.generation, sip_password: capsule.sip_password, calls: capsule.calls }
 }
 
 fn named(sign_in: &SignIn, auth: Auth, bearer: &Bearer) -> Result<Option<User>, EntryError> {
@@ -144,6 +163,7 @@ mod tests {
             revision: 1,
             expires: NOW + 10,
             generation: 7,
+            sip_password: Some(Secret::new("secret".to_owned())),
             calls: Vec::new(),
         }
     }
@@ -155,6 +175,7 @@ mod tests {
             capsule: Some(capsule.seal(&ring(key), [1; 24])),
             previous_token: Some("old token".to_owned()),
             move_ticket: None,
+            sip_password: None,
         }
     }
 
@@ -191,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sip_password_comes_with_the_body_or_with_the_capsule() {
+        let password = |body: &SignIn| who(body, Bearer::Absent).expect("signed in").earlier.sip_password;
+        let secret = |text: &str| Some(Secret::new(text.to_owned()));
+        let mut fresh = body(&capsule(), 1);
+        assert_eq!(password(&fresh), secret("secret"));
+        fresh.sip_password = Some("changed".to_owned());
+        assert_eq!(password(&fresh), secret("changed"));
+        fresh.sip_password = Some("a\r\nb".to_owned());
+        assert_eq!(password(&fresh), None);
+    }
+
+    #[test]
     fn a_ticket_signs_its_tab_in_until_it_expires() {
         let ticket = Ticket {
             user: user("alice"),
@@ -199,10 +232,11 @@ mod tests {
             boot_id: "b".parse().expect("an id"),
             expires: NOW,
             generation: 8,
+            sip_password: None,
         };
         let mut body = body(&capsule(), 2);
         body.move_ticket = Some(ticket.seal(&ring(1), [2; 24]));
-        let earlier = Earlier { generation: 8, calls: Vec::new() };
+        let earlier = Earlier { generation: 8, ..Earlier::default() };
         assert_eq!(who(&body, Bearer::Absent), Ok(Identity { user: user("alice"), recovering: false, earlier }));
         assert!(identify(&body, Auth::Jwt, Bearer::Absent, &ring(1), NOW + 1).is_err());
     }

@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod registrar;
 pub mod sdp;
 pub mod seal;
+pub mod secret;
 pub mod session;
 pub mod sip;
 pub mod ticket;

@@ -3,6 +3,7 @@
 //! Bound to user and client id, and short-lived. The old session lives on until the client signs it off.
 
 use crate::seal::{Nonce, OpenError, SealRing};
+use crate::secret::Secret;
 use crate::user::User;
 use gateway_protocol::{BootId, ClientId, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub struct Ticket {
     /// Of the registration.
     #[serde(default)]
     pub generation: u64,
+    /// The user's password at the SIP server, where no file has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_password: Option<Secret>,
 }
 
 impl Ticket {

@@ -27,6 +27,11 @@ pub struct SignIn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, ts(optional))]
     pub move_ticket: Option<String>,
+    /// The user's password at the SIP server, 1 to 128 bytes, where the instance has no file of passwords. It is sealed into
+    /// the capsule, so that it need not be sent again, and never told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub sip_password: Option<String>,
 }
 
 /// Body of the 201 of `POST /v1/sessions`. The place is reserved; an unattached session ends after 30 s.

@@ -52,6 +52,7 @@ async fn sign_in(browser: &Browser, base: &Base, number: usize) -> anyhow::Resul
         capsule: None,
         previous_token: None,
         move_ticket: None,
+        sip_password: None,
     };
     let body = serde_json::to_vec(&body)?;
     let ask = Ask { method: "POST", path: "/v1/sessions".to_owned(), headers: Vec::new(), body };

@@ -120,6 +120,7 @@ impl<R: Rng> VirtualUser<R> {
             capsule,
             previous_token,
             move_ticket: entry.ticket.clone(),
+            sip_password: None,
         };
         let request = Request {
             base,

@@ -152,6 +152,7 @@ impl<R: Random> Instance<R> {
             revision,
             expires,
             generation: place.earlier.generation,
+            sip_password: place.earlier.sip_password.clone(),
             calls,
         };
         capsule.seal(&self.settings.ring, self.random.bytes())

@@ -88,6 +88,7 @@ impl<R: Random> Instance<R> {
             boot_id: self.settings.boot_id.clone(),
             expires,
             generation: session.place().earlier.generation,
+            sip_password: session.place().earlier.sip_password.clone(),
         };
         let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
         self.with(key, |session, _| session.tell(Event::Move { ticket }));

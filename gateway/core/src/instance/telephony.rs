@@ -120,7 +120,8 @@ impl<R: Random> Instance<R> {
         if known.is_none_or(|known| !known.attached) && holder.attached {
             let place = session.place();
             let (user, client_id, takeover) = (place.user.clone(), place.client_id.clone(), place.recovering);
-            let password = telephony.passwords.get(user.as_str()).cloned();
+            let told = place.earlier.sip_password.as_ref().map(|password| password.expose().to_owned());
+            let password = telephony.passwords.get(user.as_str()).cloned().or(told);
             let credentials = password.map(|password| Credentials { user: user.as_str().to_owned(), password });
             let generation = place.earlier.generation;
             telephony.agent.attach(lease, Identity { user, client_id, credentials, generation }, takeover, now);

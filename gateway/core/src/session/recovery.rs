@@ -8,6 +8,7 @@ use super::far::FarCommand;
 use crate::call::{Call, FarCall};
 use crate::limits::{REMEMBERED_ENDS, RING_TIME};
 use crate::sdp::FarSdp;
+use crate::secret::Secret;
 use crate::sip::{Dialog, LegId, Restored, SealedLeg};
 use gateway_protocol::CallId;
 use gateway_protocol::message::{DeadCall, DeadCallAction, Event};
@@ -38,6 +39,8 @@ pub struct SealedCall {
 pub struct Earlier {
     /// Of its registration.
     pub generation: u64,
+    /// The user's password at the SIP server, where no file has it.
+    pub sip_password: Option<Secret>,
     /// Its calls.
     pub calls: Vec<SealedCall>,
 }
