@@ -209,6 +209,7 @@ export function tell(story: Story, told: Told, at: number): Story {
         next.callsAway = false;
       }
       break;
+    case "incomingcall":
     case "sessionrecovered":
     case "capabilitieschange":
       break;
@@ -529,6 +530,8 @@ function onCall(
     case "call.mediaresumed":
       say("ok", `Sound is back after ${words.duration(told.detail.gapMs)}.`);
       break;
+    case "call.holdchange":
+    case "call.digit":
     case "call.remotestream":
     case "call.serviceunavailable":
     case "call.serviceavailable":

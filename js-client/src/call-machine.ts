@@ -11,7 +11,7 @@
  */
 import type { CallMedia, CallState } from "./events.ts";
 import { ALIVE_MS } from "./liveness.ts";
-import type { EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+import type { EndReason, HeldBy, CallState as WireCallState } from "./protocol.gen.ts";
 
 /** What the driver carries out, or tells the application as the event of that name. */
 export type CallCommand =
@@ -19,6 +19,7 @@ export type CallCommand =
   | { do: "restart-ice" }
   | { do: "media-lost" }
   | { tell: "statechange"; state: CallState; previous: CallState }
+  | { tell: "holdchange"; heldBy: HeldBy | undefined }
   | { tell: "mediachange"; media: CallMedia; previous: CallMedia }
   | { tell: "mediastalled"; sinceMs: number }
   | { tell: "mediaresumed"; gapMs: number }
@@ -41,6 +42,8 @@ const ABANDON_MS = 60_000;
 export class CallMachine {
   state: CallState = "connecting";
   media: CallMedia = "connecting";
+  /** Who holds the call. */
+  heldBy: HeldBy | undefined;
   readonly #commands: CallCommand[] = [];
   /** When the last packet came; undefined before the first. */
   #lastPacketAt: number | undefined;
@@ -75,10 +78,18 @@ export class CallMachine {
     }
   }
 
-  /** The instance told a state. */
-  handleState(state: WireCallState): void {
-    if (this.state !== "ended" && this.state !== state) {
+  /** The instance told a state, and who holds the call. */
+  handleState(state: WireCallState, heldBy: HeldBy | undefined): void {
+    if (this.state === "ended") {
+      return;
+    }
+    const held = this.heldBy;
+    this.heldBy = heldBy;
+    if (this.state !== state) {
       this.#enter(state);
+    }
+    if (held !== heldBy) {
+      this.#commands.push({ tell: "holdchange", heldBy });
     }
   }
 

@@ -18,7 +18,15 @@ import {
 import { Leg } from "./leg.ts";
 import { ALIVE_MS } from "./liveness.ts";
 import type { CallOptions, Clock } from "./options.ts";
-import type { CallId, Direction, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+import type {
+  CallId,
+  CallSnapshot,
+  Direction,
+  EndReason,
+  HeldBy,
+  Request,
+  CallState as WireCallState,
+} from "./protocol.gen.ts";
 import type { Settled } from "./requests.ts";
 import { edgeEvent, type ServiceEdge, Services } from "./service.ts";
 
@@ -31,8 +39,7 @@ export interface CallHost {
   connect(): RTCPeerConnection;
   /** The live microphone and camera. */
   device(kind: "audio" | "video"): Promise<MediaStreamTrack>;
-  startCall(call: Call, sdp: string): Promise<Settled>;
-  restartIce(call: Call, sdp: string): Promise<Settled>;
+  request(call: Call, request: Request): Promise<Settled>;
   hangUp(call: Call): void;
   /** Packets are missing. */
   handleSuspect(): void;
@@ -49,43 +56,73 @@ const LOOK_SOON_MS = 50;
 /** A closed peer connection is explained by an event within this time, or it was the far side's end. */
 const PEER_CLOSED_MS = 500;
 
-/** See the file's head. Made by `client.call(..)`. */
+/** Far sides inside the instance, of which nothing can be asked. */
+const BUILT_IN = ["echo", "tone"];
+
+/** @internal What is known of a call at its start. */
+export type Told = Pick<CallSnapshot, "call_id" | "target" | "direction" | "state"> & Partial<CallSnapshot>;
+
+/**
+ * See the file's head. Made by `client.call(..)`, or told by `incomingcall`.
+ *
+ * Verbs that return a promise need signalling and, if `can(..)` says no, reject at once with a {@link CallError}; otherwise as soon
+ * as the instance answers: `far-refused` when the far side would not, `unknown` when the instance was lost meanwhile.
+ */
 export class Call extends Emitter<CallEvents> {
   readonly id: CallId;
-  readonly direction: Direction = "outgoing";
+  readonly direction: Direction;
+  /** Who is called, or who calls. */
   readonly target: string;
+  /** The display name that the caller gave itself. */
+  readonly name: string | undefined;
+  /** The caller offers video. */
+  readonly offersVideo: boolean;
+  /** The lost call in whose place this one came. */
+  readonly replaces: CallId | undefined;
   /** The far side's audio and video; its tracks appear with `remotestream`. */
   readonly remoteStream: MediaStream;
-  /** How the request to start the call settled. Never rejects. */
+  /** How the request to start or to answer the call settled. Never rejects. */
   readonly started: Promise<RequestOutcome>;
   /** @internal The session that knows this call; undefined before it was asked to start it. */
   sessionId: string | undefined;
   /** @internal Its session was left while its media lived. */
   orphaned = false;
-  /** @internal For redial. */
-  readonly options: CallOptions;
+  /** @internal For the call that takes its place. */
+  options: CallOptions = {};
   readonly #host: CallHost;
   readonly #machine = new CallMachine();
   readonly #services = new Services();
   #leg: Leg | undefined;
   #tracks: { track: MediaStreamTrack; own: boolean }[] = [];
-  #muted: boolean;
+  #muted = false;
+  #answering = false;
+  /** The codec that the instance had rather be sent. */
+  #codec: string | undefined;
+  #settleStart: (how: RequestOutcome | Promise<RequestOutcome>) => void = () => {};
   #ended: CallEnded | undefined;
   #cancelLook = () => {};
   #looking = false;
 
   /** @internal */
-  constructor(host: CallHost, id: CallId, target: string, options: CallOptions) {
+  constructor(host: CallHost, told: Told, options: CallOptions = {}) {
     super();
     this.#host = host;
-    this.id = id;
-    this.target = target;
-    this.options = options;
-    this.#muted = options.muted ?? false;
+    this.id = told.call_id;
+    this.direction = told.direction;
+    this.target = told.target;
+    this.name = told.name;
+    this.offersVideo = told.video ?? false;
+    this.replaces = told.replaces;
+    this.#machine.state = told.state;
     this.remoteStream = new MediaStream();
-    options.signal?.addEventListener("abort", () => this.#abort(), { once: true });
-    // Not before the application can listen.
-    this.started = Promise.resolve().then(() => this.#start());
+    this.started = new Promise((resolve) => {
+      this.#settleStart = resolve;
+    });
+    if (this.direction === "outgoing") {
+      this.#takeOptions(options);
+      // Not before the application can listen.
+      this.#settleStart(Promise.resolve().then(() => this.#start()));
+    }
   }
 
   get state(): CallState {
@@ -98,6 +135,11 @@ export class Call extends Emitter<CallEvents> {
 
   get muted(): boolean {
     return this.#muted;
+  }
+
+  /** Which side put the other on hold, while one did. */
+  get heldBy(): HeldBy | undefined {
+    return this.#machine.heldBy;
   }
 
   /** How it ended, once it has. */
@@ -115,12 +157,76 @@ export class Call extends Emitter<CallEvents> {
     return this.#leg?.connection;
   }
 
-  /** Ends the call at once, with or without signalling. */
+  /** @internal It rings here. */
+  get alerting(): boolean {
+    return this.direction === "incoming" && this.state === "ringing";
+  }
+
+  /** Ends the call at once, with or without signalling. One that rings here is rejected. */
   hangUp(): void {
+    if (this.alerting) {
+      return this.reject();
+    }
     if (this.state !== "ended") {
       this.#host.hangUp(this);
       this.end("local-hang-up");
     }
+  }
+
+  /** Answers an incoming call. When it rejects, with a {@link MediaError} for instance, the call rings on. */
+  async answer(options: CallOptions = {}): Promise<void> {
+    this.#demand("answer");
+    this.#takeOptions(options);
+    this.#setAnswering(true);
+    try {
+      const sdp = await this.#connect();
+      this.#demand("reject");
+      await this.#handleAnswer(await this.#host.request(this, { method: "answer_call", call_id: this.id, sdp }));
+      this.#settleStart("ok");
+    } catch (cause) {
+      const error = asError(cause);
+      if (error.reason === "unknown") {
+        this.#fail(error);
+      }
+      this.#leg?.close();
+      this.#leg = undefined;
+      this.#stopTracks();
+      this.#setAnswering(false);
+      throw error;
+    }
+  }
+
+  /** Declines an incoming call at once. The caller hears `rejected`, or `busy`. */
+  reject({ busy = false }: { busy?: boolean } = {}): void {
+    if (this.alerting) {
+      void this.#host.request(this, { method: "reject_call", call_id: this.id, busy });
+      this.end("local-hang-up");
+    }
+  }
+
+  /** Puts the far side on hold. Resolves once it agreed. */
+  hold(): Promise<void> {
+    return this.#ask("hold");
+  }
+
+  /** Takes the far side back from hold. */
+  unhold(): Promise<void> {
+    return this.#ask("unhold");
+  }
+
+  /** Sends 1 to 32 of `0-9 A-D * #`. */
+  sendDigits(digits: string): Promise<void> {
+    return this.#ask("digits", { method: "send_digits", digits });
+  }
+
+  /** Has the far side call somebody else. Resolves once it reached the target; the call ends `transferred` then. */
+  transfer(target: string): Promise<void> {
+    return this.#ask("transfer", { method: "transfer", target });
+  }
+
+  /** Connects the far sides of this call and another one. Resolves once they are; both calls end `transferred` then. */
+  transferTo(other: Call): Promise<void> {
+    return this.#ask("transfer", { method: "transfer_to", other: other.id });
   }
 
   mute(): void {
@@ -143,11 +249,12 @@ export class Call extends Emitter<CallEvents> {
   /** Gets the devices, connects, asks the instance. */
   async #start(): Promise<RequestOutcome> {
     try {
-      const offer = await this.#connect();
+      const sdp = await this.#connect();
       await this.#host.ready();
-      if (this.state !== "ended" && offer !== undefined) {
-        const settled = await this.#host.startCall(this, offer);
-        void this.#handleStarted(settled).catch((error) => this.#fail(error));
+      if (this.state !== "ended") {
+        const request = { method: "start_call", call_id: this.id, target: this.target, sdp } as const;
+        const settled = await this.#host.request(this, request);
+        void this.#handleAnswer(settled).catch((error) => this.#fail(error));
         return settled.status;
       }
     } catch (error) {
@@ -156,14 +263,58 @@ export class Call extends Emitter<CallEvents> {
     return "failed";
   }
 
-  #fail(error: unknown): void {
-    this.end("failed", error instanceof HoldfastError ? error : new CallError("webrtc", String(error), error));
+  #fail(cause: unknown): void {
+    const error = asError(cause);
+    if (error.reason === "unknown") {
+      this.#host.hangUp(this);
+    }
+    this.end("failed", error);
+  }
+
+  /** Throws unless `verb` is possible now. */
+  #demand(verb: CallVerb): void {
+    const reason = this.#refusal(verb);
+    if (reason !== undefined) {
+      throw new CallError(this.#services.reason("control") ? "service-unavailable" : "wrong-state", reason);
+    }
+  }
+
+  async #ask(verb: CallVerb, what: object = { method: verb }): Promise<void> {
+    this.#demand(verb);
+    const settled = await this.#host.request(this, { ...what, call_id: this.id } as Request);
+    if (settled.status !== "ok") {
+      throw refusal(settled);
+    }
+  }
+
+  #takeOptions(options: CallOptions): void {
+    this.options = options;
+    this.#muted = options.muted ?? this.#muted;
+    options.signal?.addEventListener("abort", () => this.#abort(), { once: true });
+  }
+
+  #setAnswering(answering: boolean): void {
+    this.#answering = answering;
+    this.emit("capabilitieschange", {});
   }
 
   /** @internal What the instance says. */
-  handleState(state: WireCallState): void {
-    this.#machine.handleState(state);
+  handleState(state: WireCallState, heldBy: HeldBy | undefined): void {
+    this.#machine.handleState(state, heldBy);
     this.#drive();
+  }
+
+  /** @internal The far side sent a digit. */
+  handleDigit(digit: string): void {
+    this.emit("digit", { digit });
+  }
+
+  /** @internal What the instance had rather be sent: a hint, for browsers that can. */
+  handleCodec(codec = this.#codec): void {
+    this.#codec = codec;
+    if (codec) {
+      this.#leg?.prefer(codec).catch(() => {});
+    }
   }
 
   /** @internal Ends the call; the first reason stands. */
@@ -176,6 +327,7 @@ export class Call extends Emitter<CallEvents> {
     this.#cancelLook();
     this.#leg?.close();
     this.#stopTracks();
+    this.#settleStart("failed");
     this.#drive();
   }
 
@@ -230,8 +382,8 @@ export class Call extends Emitter<CallEvents> {
     }
   }
 
-  /** Its offer; undefined when the call ended meanwhile. */
-  async #connect(): Promise<string | undefined> {
+  /** Its offer; nothing that matters when the call ended meanwhile. */
+  async #connect(): Promise<string> {
     const { stream, audio = true, video = false } = this.options;
     if (stream) {
       this.#tracks = stream.getTracks().map((track) => ({ track: this.#prepared(track), own: false }));
@@ -242,7 +394,7 @@ export class Call extends Emitter<CallEvents> {
     }
     if (this.state === "ended") {
       this.#stopTracks();
-      return undefined;
+      return "";
     }
     const tracks = this.#tracks.map(({ track }) => track);
     const withVideo = video || tracks.some((track) => track.kind === "video");
@@ -254,17 +406,14 @@ export class Call extends Emitter<CallEvents> {
     return this.#leg.offer();
   }
 
-  async #handleStarted(settled: Settled): Promise<void> {
-    if (settled.status === "failed") {
-      return this.end("failed", new CallError(settled.reason, settled.detail));
-    }
-    if (settled.status === "unknown") {
-      this.#host.hangUp(this);
-      return this.end("failed", new CallError("unknown"));
+  async #handleAnswer(settled: Settled): Promise<void> {
+    if (settled.status !== "ok") {
+      throw refusal(settled);
     }
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);
       this.#machine.handleAnswer(this.#host.clock.now());
+      this.handleCodec();
       this.#lookAgain();
     }
   }
@@ -313,13 +462,23 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #refusal(verb: CallVerb): string | undefined {
-    if (this.state === "ended") {
-      return "ended";
+    const { state, heldBy, alerting } = this;
+    if (state === "ended") {
+      return state;
     }
-    if (verb === "hang-up" || verb === "mute") {
+    if (verb === "hang-up" || verb === "mute" || (verb === "reject" && alerting)) {
       return undefined;
     }
-    return this.#services.reason("control") ?? "not-supported";
+    const away = this.#services.reason("control");
+    if (away !== undefined || verb === "answer") {
+      return away ?? (alerting && !this.#answering ? undefined : "wrong-state");
+    }
+    if (BUILT_IN.includes(this.target)) {
+      return "not-supported";
+    }
+    const ours = heldBy === "local" || heldBy === "both";
+    const fits = (state === "active" || state === "held") && (verb === "hold" ? !ours : verb !== "unhold" || ours);
+    return fits && verb !== "reject" ? undefined : "wrong-state";
   }
 
   #handleTrack(track: MediaStreamTrack): void {
@@ -362,7 +521,9 @@ export class Call extends Emitter<CallEvents> {
   #told({ tell, ...detail }: Extract<CallCommand, { tell: string }>): void {
     if (tell !== "ended") {
       this.emit(tell, detail as never);
-      if (tell === "mediachange") {
+      if (tell === "statechange" || tell === "holdchange") {
+        this.emit("capabilitieschange", {});
+      } else if (tell === "mediachange") {
         this.#tell(this.#services.set("media", this.media === "stalled" ? "stalled" : undefined));
       }
     } else if (this.#ended) {
@@ -374,8 +535,6 @@ export class Call extends Emitter<CallEvents> {
   #tell(edges: ServiceEdge[]): void {
     for (const edge of edges) {
       this.emit(edgeEvent(edge), edge);
-    }
-    if (edges.length > 0) {
       this.emit("capabilitieschange", {});
     }
   }
@@ -383,8 +542,8 @@ export class Call extends Emitter<CallEvents> {
   async #restartIce(): Promise<void> {
     let ok = false;
     try {
-      const offer = (await this.#leg?.offer(true)) ?? "";
-      const settled = await this.#host.restartIce(this, offer);
+      const sdp = (await this.#leg?.offer(true)) ?? "";
+      const settled = await this.#host.request(this, { method: "restart_ice", call_id: this.id, sdp });
       if (settled.status === "ok" && settled.sdp && this.#ended === undefined) {
         await this.#leg?.answer(settled.sdp);
         ok = true;
@@ -397,4 +556,12 @@ export class Call extends Emitter<CallEvents> {
     this.#machine.handleRestarted(ok, this.#host.clock.now());
     this.#drive();
   }
+}
+
+function refusal(settled: Exclude<Settled, { status: "ok" }>): CallError {
+  return settled.status === "failed" ? new CallError(settled.reason, settled.detail) : new CallError("unknown");
+}
+
+function asError(cause: unknown): HoldfastError {
+  return cause instanceof HoldfastError ? cause : new CallError("webrtc", String(cause), cause);
 }

@@ -3,7 +3,7 @@
  * what they decide. It decides nothing itself about losses: see `reconnect.ts`.
  */
 import { Call, type CallHost } from "./call.ts";
-import { Emitter } from "./emitter.ts";
+import { Emitter, reportError } from "./emitter.ts";
 import { CallError, SignInError } from "./errors.ts";
 import {
   type CallEnded,
@@ -20,7 +20,16 @@ import { Http } from "./http.ts";
 import { Link } from "./link.ts";
 import { Microphone } from "./microphone.ts";
 import type { CallOptions, ClientOptions, Clock } from "./options.ts";
-import type { CallId, EndReason, Event, IceServer, Request, ServerMessage, Snapshot } from "./protocol.gen.ts";
+import type {
+  CallId,
+  CallSnapshot,
+  EndReason,
+  Event,
+  IceServer,
+  Request,
+  ServerMessage,
+  Snapshot,
+} from "./protocol.gen.ts";
 import { type Command, Reconnect, type Session } from "./reconnect.ts";
 import { Requests, type Settled } from "./requests.ts";
 import { compare } from "./resync.ts";
@@ -33,6 +42,10 @@ const GIVE_UP_MS = 300_000;
 const WEIGH_PAUSE_MS = 50;
 /** A request without an answer for this long, through every loss, is given up. */
 const REQUEST_MS = 30_000;
+/** The same for a transfer, which ends when somebody else answered: longer than an instance lets calls ring. */
+const TRANSFER_MS = 130_000;
+/** Dead calls that an instance takes. */
+const MAX_DEAD = 64;
 /** What browsers say of a socket that was lost or refused (RFC 6455 §7.4.1). */
 const NEVER_OPENED = 1006;
 /** Timers this near are due. */
@@ -80,8 +93,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #signingOff: Promise<void> = Promise.resolve();
   /** Calls of the page before a reload, until the application was told. */
   #reloaded: CallId[] = [];
-  /** Calls judged dead with their instance, until the next one was told. */
-  #dead: CallId[] = [];
+  /** Calls judged dead with their instance, until one has told what became of them; with options: to be resumed. */
+  readonly #dead = new Map<CallId, CallOptions | undefined>();
   #refused: string | undefined = "not-signed-in";
 
   constructor(options: ClientOptions = {}) {
@@ -158,7 +171,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
     this.#store.forget();
     this.#requests.handleGone();
     this.#reloaded = [];
-    this.#dead = [];
+    this.#dead.clear();
     this.microphone.close();
     this.#settleSignIn(new SignInError("aborted"));
     this.#serve("not-signed-in");
@@ -214,12 +227,11 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return new Connection({ bundlePolicy: "max-bundle", ...rtc, iceServers: [...iceServers, ...this.#iceServers] });
       },
       device: (kind) => this.microphone.get(kind),
-      startCall: (call, sdp) => {
-        call.sessionId = this.#machine.session?.session_id;
+      request: (call, request) => {
+        call.sessionId ??= this.#machine.session?.session_id;
         this.#saveCalls();
-        return this.#request({ method: "start_call", call_id: call.id, target: call.target, sdp });
+        return this.#request(request);
       },
-      restartIce: (call, sdp) => this.#request({ method: "restart_ice", call_id: call.id, sdp }),
       hangUp: (call) => {
         if (this.#machine.attached && call.sessionId === this.#machine.session?.session_id) {
           void this.#request({ method: "hang_up", call_id: call.id });
@@ -245,7 +257,11 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #startCall(target: string, options: CallOptions): Call {
-    const call = new Call(this.#host, this.#newId(), target, options);
+    const told = { call_id: this.#newId(), target, direction: "outgoing", state: "connecting" } as const;
+    return this.#keepCall(new Call(this.#host, told, options));
+  }
+
+  #keepCall(call: Call): Call {
     this.#calls.set(call.id, call);
     this.#refreshBusy();
     return call;
@@ -257,7 +273,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
         cancel();
         resolve(settled);
       });
-      const cancel = this.#clock.after(REQUEST_MS, () => this.#requests.handleGone(id));
+      const limit = request.method.startsWith("transfer") ? TRANSFER_MS : REQUEST_MS;
+      const cancel = this.#clock.after(limit, () => this.#requests.handleGone(id));
       this.#sendRequests(false);
     });
   }
@@ -395,11 +412,14 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #attach(link: Link, session: Session): void {
     const own = this.#ownCalls().filter((call) => call.sessionId === session.session_id);
+    const dead = [...this.#dead].map(
+      ([call_id, resume]) => ({ call_id, action: resume ? "resume" : "hang_up" }) as const,
+    );
     link.send({
       kind: "attach",
       token: session.session_token,
       calls: own.map((call) => call.id),
-      dead_calls: this.#dead.map((call_id) => ({ call_id, action: "hang_up" })),
+      dead_calls: dead.slice(-MAX_DEAD),
     });
   }
 
@@ -427,6 +447,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
         const { resyncing } = this.#sequence;
         const summary = this.#handleSnapshot(message.snapshot);
         this.#machine.handleResynced();
+        this.#handleIncoming(message.snapshot.calls);
         return resyncing ? this.emit("callsresynced", summary) : undefined;
       }
       case "event": {
@@ -442,8 +463,14 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   #handleEvent(event: Event): void {
     switch (event.type) {
+      case "incoming_call":
+        return this.#handleIncoming([event.call]);
       case "call_state":
-        return this.#ownCall(event.call_id)?.handleState(event.state);
+        return this.#ownCall(event.call_id)?.handleState(event.state, event.held_by);
+      case "digit":
+        return this.#ownCall(event.call_id)?.handleDigit(event.digit);
+      case "send_codec":
+        return this.#ownCall(event.call_id)?.handleCodec(event.codec);
       case "call_ended":
         return this.#ownCall(event.call_id)?.end(event.reason);
       case "capsule":
@@ -458,6 +485,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
         return this.#machine.handleMove(event.ticket, this.#clock.now());
       case "session_recovered": {
         const { recovered, lost, unknown } = event;
+        this.#dead.clear();
         return this.emit("sessionrecovered", { recovered, lost, unknown });
       }
     }
@@ -466,6 +494,24 @@ export class GatewayClient extends Emitter<ClientEvents> {
   #ownCall(id: CallId): Call | undefined {
     const call = this.#calls.get(id);
     return call?.orphaned ? undefined : call;
+  }
+
+  /** Rings for those of these calls that nobody has heard of. */
+  #handleIncoming(calls: CallSnapshot[]): void {
+    for (const told of calls) {
+      const { call_id, replaces, direction, state } = told;
+      const rings = direction === "incoming" && state === "ringing";
+      if (rings && !this.#calls.has(call_id) && !this.#requests.has("reject_call", call_id)) {
+        const call = this.#keepCall(new Call(this.#host, told));
+        call.sessionId = this.#machine.session?.session_id;
+        const options = this.#dead.get(replaces ?? "");
+        this.emit("incomingcall", { call, replaces, answering: !!options });
+        if (options && call.can("answer").allowed) {
+          // What goes wrong is the far side's `ended`, or leaves the call ringing.
+          void call.answer(options).catch(() => {});
+        }
+      }
+    }
   }
 
   /** The instance's view of the session outranks ours. */
@@ -480,8 +526,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
     for (const { callId, reason } of ends) {
       this.#calls.get(callId)?.end(reason);
     }
-    for (const { call_id, state } of updates) {
-      this.#calls.get(call_id)?.handleState(state);
+    for (const { call_id, state, held_by } of updates) {
+      this.#calls.get(call_id)?.handleState(state, held_by);
     }
     this.#tell(this.#services.handleStates(snapshot.services, true));
     return summary;
@@ -523,26 +569,45 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const lost = this.#startedCalls();
     if (calls === "keep") {
       for (const call of lost) {
-        call.orphaned = true;
-        call.handleSignaling("instance-silent");
+        if (call.alerting) {
+          call.end("instance-lost");
+        } else {
+          call.orphaned = true;
+          call.handleSignaling("instance-silent");
+        }
       }
       return this.#requests.handleGone();
     }
-    if (kind !== "instance-draining") {
-      this.#dead.push(...lost.map((call) => call.id), ...this.#reloaded);
-    }
     const reason = kind === "instance-draining" ? "drained" : "instance-lost";
+    // One that only rang here rings again where its user is registered next.
+    const dead = reason === "drained" ? [] : lost.filter((call) => !call.alerting);
+    for (const call of dead) {
+      this.#dead.set(call.id, this.#wish(call));
+    }
+    for (const callId of reason === "drained" ? [] : this.#reloaded) {
+      this.#dead.set(callId, undefined);
+    }
     this.#endCalls(lost, reason);
     this.#requests.handleGone();
-    if (this.#options.redial && reason === "instance-lost") {
-      for (const call of lost) {
-        this.#redial(call);
-      }
+    for (const call of dead) {
+      this.#redial(call);
+    }
+  }
+
+  /** How a call that died is to be resumed, if the application wants that. */
+  #wish(call: Call): CallOptions | undefined {
+    const { options, muted } = call;
+    try {
+      const wish = (options.onCallLost ?? this.#options.onCallLost)?.(call);
+      return wish === "resume" ? { ...options, muted } : undefined;
+    } catch (error) {
+      reportError(error);
     }
   }
 
   #redial(lost: Call): void {
-    if (!lost.options.signal?.aborted) {
+    const wanted = this.#options.redial && lost.direction === "outgoing" && !this.#dead.get(lost.id);
+    if (wanted && !lost.options.signal?.aborted) {
       const call = this.#startCall(lost.target, { ...lost.options, muted: lost.muted });
       this.emit("redialed", { call, replaces: lost.id });
     }
@@ -558,14 +623,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
     const reload = this.#reloaded.length > 0;
     this.#iceServers = session.ice_servers;
     if (!same) {
-      this.#dead = [];
       this.#requests.handleGone();
       const left = this.#startedCalls().filter((call) => call.sessionId !== session.session_id);
       this.#endCalls(left, "session-ended");
     }
     const summary = this.#handleSnapshot(snapshot);
     summary.ended.push(...this.#reloaded);
-    this.#endReloaded(snapshot);
+    this.#endReloaded();
     this.#sendRequests(true);
     this.#tell(this.#serve(undefined));
     for (const call of this.calls) {
@@ -586,6 +650,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
         this.emit("moved", { from: previousInstanceId, to: session.instance_id });
       }
     }
+    this.#handleIncoming(snapshot.calls);
     if (same) {
       this.emit("callsresynced", summary);
     }
@@ -599,13 +664,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
     }
   }
 
-  /** The calls of the page before a reload: lost, told once, and ended at the instance if it still holds them. */
-  #endReloaded(snapshot: Snapshot): void {
+  /** The calls of the page before a reload: lost, and told once. The instance ended those that the attach did not name. */
+  #endReloaded(): void {
     for (const callId of this.#reloaded) {
       this.emit("ended", { callId, reason: "page-reloaded" });
-      if (snapshot.calls.some((call) => call.call_id === callId)) {
-        void this.#request({ method: "hang_up", call_id: callId });
-      }
     }
     this.#reloaded = [];
     this.#saveCalls();
@@ -670,7 +732,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #refreshBusy(): void {
-    this.#machine.busy = this.#ownCalls().length > 0;
+    this.#machine.occupied = this.#ownCalls().length > 0;
   }
 
   /** Those of them that an instance was asked for. */
@@ -730,7 +792,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #saveCalls(): void {
-    const up = this.calls.filter((call) => call.sessionId !== undefined).map((call) => call.id);
+    const up = this.calls.filter((call) => call.sessionId !== undefined && call.peerConnection).map((call) => call.id);
     this.#store.update({ calls: [...this.#reloaded, ...up] });
   }
 

@@ -45,7 +45,8 @@ export class Emitter<Events extends object> {
   }
 }
 
-function reportError(error: unknown): void {
+/** @internal Tells the page, like an error that nobody caught. */
+export function reportError(error: unknown): void {
   queueMicrotask(() => {
     throw error;
   });

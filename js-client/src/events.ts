@@ -3,7 +3,7 @@
  */
 import type { Call } from "./call.ts";
 import type { HoldfastError, SignInError } from "./errors.ts";
-import type { CallId, EndReason, CallState as WireCallState } from "./protocol.gen.ts";
+import type { CallId, EndReason, HeldBy, CallState as WireCallState } from "./protocol.gen.ts";
 
 /** What was lost, never mixed: each kind has its own way back. */
 export type LossKind =
@@ -50,8 +50,8 @@ export function capability(reason: string | undefined): Capability {
 
 /** Verbs of a client. */
 export type ClientVerb = "call";
-/** Verbs of a call. */
-export type CallVerb = "hang-up" | "mute" | "hold" | "unhold" | "transfer" | "dtmf";
+/** Verbs of a call. `digits`: `sendDigits`; `transfer`: `transferTo` as well. */
+export type CallVerb = "hang-up" | "mute" | "answer" | "reject" | "hold" | "unhold" | "transfer" | "digits";
 
 /** A service went away or came back; told on edges only, in order. `calls` and `signaling` of a client, `control` and `media` of a call. */
 export interface ServiceUnavailable {
@@ -66,6 +66,16 @@ export interface ServiceAvailable {
 
 /** How a request settled. `failed`: nothing happened; `unknown`: its instance was lost, it may have acted or not. */
 export type RequestOutcome = "ok" | "failed" | "unknown";
+
+/** Somebody calls. */
+export interface IncomingCall {
+  /** Rings until `call.answer()`, `call.reject()` or its `ended`. */
+  call: Call;
+  /** The lost call in whose place it comes. The one that it replaces has ended. */
+  replaces?: CallId | undefined;
+  /** The application wished for it (`onCallLost`): it answers itself, and need not ring. */
+  answering: boolean;
+}
 
 /** How a call ended; told once per call. */
 export interface CallEnded {
@@ -116,6 +126,12 @@ export interface ClientEvents {
   serviceavailable: ServiceAvailable;
   capabilitieschange: Record<string, never>;
   callsresynced: CallsResynced;
+  /** Somebody calls, or called while signalling was lost and still waits. */
+  incomingcall: IncomingCall;
+  /**
+   * What became of the far sides of the calls lost with an instance. All those calls have ended. `recovered`: new calls, told
+   * as `incomingcall` with `replaces`; `lost`: lost calls whose far side is hung up or gone; `unknown`: nothing could be learned.
+   */
   sessionrecovered: { recovered: CallId[]; lost: CallId[]; unknown: CallId[] };
   /** Every call's end, those of the page before a reload too. */
   ended: CallEnded;
@@ -144,6 +160,10 @@ export interface CallEvents {
   statechange: { state: CallState; previous: CallState };
   mediachange: { media: CallMedia; previous: CallMedia };
   mutechange: { muted: boolean };
+  /** Who holds the call: this browser (`local`), the far side, both, or nobody. */
+  holdchange: { heldBy: HeldBy | undefined };
+  /** The far side sent a digit, one of `0-9 A-D * #`. */
+  digit: { digit: string };
   /** The far side's tracks are there; play them. */
   remotestream: { stream: MediaStream };
   /** No packet for `sinceMs`, although the call goes on. */
@@ -151,6 +171,7 @@ export interface CallEvents {
   mediaresumed: { gapMs: number };
   serviceunavailable: ServiceUnavailable;
   serviceavailable: ServiceAvailable;
+  /** What `can` answers may be another thing now. */
   capabilitieschange: Record<string, never>;
   /** Once per call. */
   ended: CallEnded;

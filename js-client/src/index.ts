@@ -8,4 +8,12 @@ export * from "./errors.ts";
 export type * from "./events.ts";
 export type { Microphone } from "./microphone.ts";
 export type * from "./options.ts";
-export type { CallId, Direction, EndReason, FailReason, ProblemType } from "./protocol.gen.ts";
+export type {
+  CallId,
+  DeadCallAction,
+  Direction,
+  EndReason,
+  FailReason,
+  HeldBy,
+  ProblemType,
+} from "./protocol.gen.ts";

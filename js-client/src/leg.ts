@@ -72,6 +72,20 @@ export class Leg {
     return report && packetAge(report.values());
   }
 
+  /** Sends this audio codec from now on, where the browser can change it and the answer has it. */
+  async prefer(codec: string): Promise<void> {
+    const sender = this.connection.getSenders()[0];
+    const parameters = sender?.getParameters();
+    const wanted = parameters?.codecs.find(({ mimeType }) => mimeType.toLowerCase() === `audio/${codec}`.toLowerCase());
+    const [encoding] = parameters?.encodings ?? [];
+    if (sender && parameters && wanted && encoding) {
+      await sender.setParameters({
+        ...parameters,
+        encodings: [{ ...encoding, codec: wanted } as RTCRtpEncodingParameters],
+      });
+    }
+  }
+
   async replaceTrack(kind: string, track: MediaStreamTrack): Promise<void> {
     const sender = this.connection.getSenders().find((own) => own.track?.kind === kind);
     await sender?.replaceTrack(track);

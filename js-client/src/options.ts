@@ -1,6 +1,8 @@
 /**
  * What an application hands to `new GatewayClient(..)`, with its defaults, and what of the browser can be replaced in tests.
  */
+import type { Call } from "./call.ts";
+import type { DeadCallAction } from "./protocol.gen.ts";
 
 /** Time, injectable. */
 export interface Clock {
@@ -9,6 +11,12 @@ export interface Clock {
   /** Calls `run` after `ms`; returns what cancels it. */
   after(ms: number, run: () => void): () => void;
 }
+
+/**
+ * Asked once for each call lost with its instance. `hang_up`: the far side is hung up. `resume`: the next instance offers it a
+ * new call, which comes as `incomingcall` with `replaces` and answers itself.
+ */
+export type OnCallLost = (call: Call) => DeadCallAction;
 
 /** Options of a client. */
 export interface ClientOptions {
@@ -24,8 +32,10 @@ export interface ClientOptions {
   storage?: Storage | null;
   /** Beside what the service tells. */
   rtc?: RTCConfiguration;
-  /** Calls the target of a call lost with its instance again, once, as a new call. Default: false. */
+  /** Calls the target of an own call lost with its instance again, once, as a new call. Default: false. */
   redial?: boolean;
+  /** What happens to the far side of a call lost with its instance; the call itself has ended. Default: `hang_up`. */
+  onCallLost?: OnCallLost;
   /** Tries to get back this long without any success, then `gaveup`. Default: 300 000. */
   giveUpAfterMs?: number;
   clock?: Clock;
@@ -49,4 +59,6 @@ export interface CallOptions {
   muted?: boolean;
   /** Hangs up when it aborts. */
   signal?: AbortSignal;
+  /** Overrides the client's. */
+  onCallLost?: OnCallLost;
 }

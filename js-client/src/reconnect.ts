@@ -173,7 +173,7 @@ export class Reconnect {
   #key = 0;
   #wasAttached = false;
   /** Calls are up: nothing moves the session away from its instance by choice. */
-  busy = false;
+  occupied = false;
 
   constructor(options: { urls: string[]; giveUpAfterMs: number; random: () => number }) {
     this.#urls = [];
@@ -434,7 +434,7 @@ export class Reconnect {
 
   /** The instance asks the client to sign in elsewhere. */
   handleMove(ticket: string, now: number): void {
-    if (this.attached && !this.#move && !this.busy) {
+    if (this.attached && !this.#move && !this.occupied) {
       this.#moveSoon({ ticket }, 0, now);
     }
   }
@@ -561,7 +561,7 @@ export class Reconnect {
   #doubt(now: number): boolean {
     const said = this.#phase.at === "probing" ? this.#phase.url : this.#session?.url;
     const url = this.#urls.find((known) => known !== said);
-    if (!this.busy || this.#doubted || url === undefined) {
+    if (!this.occupied || this.#doubted || url === undefined) {
       return false;
     }
     this.#doubted = true;
@@ -689,7 +689,7 @@ export class Reconnect {
   }
 
   #moveAttached(link: number, { why, session }: Move, told: AttachedMessage, now: number): void {
-    if ((this.busy && why.ticket) || !session) {
+    if ((this.occupied && why.ticket) || !session) {
       return this.#dropMove();
     }
     const old = this.#session;

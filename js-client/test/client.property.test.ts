@@ -14,8 +14,14 @@ type Happening =
       do: "kill" | "restart" | "freeze" | "thaw" | "drain" | "kill-balancer" | "cut-off" | "refuse" | "supersede";
       which: number;
     }
+  | { do: Verb | FarSide; which: number }
   | { do: "lose"; what: "request" | "answer" | undefined }
   | { do: "media"; flows: boolean };
+
+/** What the application does in a call. */
+type Verb = "answer" | "reject" | "hold" | "unhold" | "digits" | "transfer" | "transfer-to";
+/** What the other end does. */
+type FarSide = "ring" | "far-hold" | "far-unhold" | "far-digit" | "far-codec" | "far-hang-up" | "ring-unheard";
 
 const which = fc.nat(7);
 const chosen = <const T extends string>(...names: T[]) => fc.record({ do: fc.constantFrom(...names), which });
@@ -24,6 +30,8 @@ const chosen = <const T extends string>(...names: T[]) => fc.record({ do: fc.con
 const gentle = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("time" as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
   { weight: 4, arbitrary: chosen("call", "cut", "kill-balancer", "cut-off", "refuse", "heal", "retry") },
+  { weight: 3, arbitrary: chosen("ring", "ring-unheard", "answer", "hold", "unhold", "digits") },
+  { weight: 1, arbitrary: chosen("far-hold", "far-unhold", "far-digit", "far-codec") },
   fc.record({ do: fc.constant("lose" as const), what: fc.constantFrom("request", "answer", undefined) }),
 );
 
@@ -31,6 +39,7 @@ const anything: fc.Arbitrary<Happening> = fc.oneof(
   { weight: 6, arbitrary: gentle },
   { weight: 4, arbitrary: chosen("call", "sign-in") },
   { weight: 1, arbitrary: chosen("hang-up", "sign-out", "supersede") },
+  { weight: 1, arbitrary: chosen("reject", "transfer", "transfer-to", "far-hang-up") },
   { weight: 4, arbitrary: chosen("kill", "restart", "freeze", "thaw", "drain", "offer-move") },
   fc.record({ do: fc.constant("media" as const), flows: fc.boolean() }),
 );
@@ -42,14 +51,35 @@ class World {
   readonly calls: Call[] = [];
   readonly ends = new Map<string, number>();
   readonly started = new Set<string>();
+  /** Calls that came instead of lost ones, by those. */
+  readonly replaced = new Map<string, string>();
+  /** Incoming calls of which nobody knows how they began. */
+  unanswered = 0;
   open = 0;
   media = true;
   /** A balancer is refused by the instance in use: then the other one has to work, or nobody can tell that it lives. */
   refused = false;
 
   constructor(seed: number, redial: boolean) {
-    this.tab = new FakeTab(this.server, { clock: this.clock, random: seeded(seed), redial });
+    this.tab = new FakeTab(this.server, {
+      clock: this.clock,
+      random: seeded(seed),
+      redial,
+      onCallLost: () => (seed % 2 ? "resume" : "hang_up"),
+    });
     this.tab.client.on("redialed", ({ call }) => this.watch(call));
+    this.tab.client.on("incomingcall", ({ call, replaces, answering }) => {
+      expect(
+        this.calls.filter((other) => other.state !== "ended").map(({ id }) => id),
+        "rings once",
+      ).not.toContain(call.id);
+      if (replaces !== undefined) {
+        expect(this.ends.has(replaces), "a call ended before another one takes its place").toBe(true);
+        this.replaced.set(replaces, call.id);
+      }
+      expect(answering).toBe(replaces !== undefined);
+      this.watch(call);
+    });
     this.tab.client.on("ended", ({ callId }) => this.ends.set(callId, (this.ends.get(callId) ?? 0) + 1));
     this.promise(this.tab.client.signIn());
   }
@@ -63,7 +93,12 @@ class World {
 
   watch(call: Call): void {
     this.calls.push(call);
-    this.promise(call.started.then((how) => how === "ok" && this.started.add(call.id)));
+    const started = call.started.then((how) => how === "ok" && this.started.add(call.id));
+    if (call.direction === "outgoing") {
+      return this.promise(started);
+    }
+    this.unanswered++;
+    void started.then(() => this.unanswered--);
   }
 
   /** Calls that the instance took and that ended all the same. */
@@ -94,6 +129,59 @@ class World {
       tab.rtc.stop();
     }
     this.check();
+  }
+
+  /** One of the calls that the client has. */
+  call(at: number): Call | undefined {
+    const { calls } = this.tab.client;
+    return calls[at % calls.length];
+  }
+
+  verb(name: Verb, at: number): void {
+    const call = this.call(at);
+    const other = this.call(at + 1);
+    switch (name) {
+      case "answer":
+        return call && this.promise(call.answer());
+      case "reject":
+        return call?.reject();
+      case "hold":
+      case "unhold":
+        return call && this.promise(call[name]());
+      case "digits":
+        return call && this.promise(call.sendDigits("1"));
+      case "transfer":
+        return call && this.promise(call.transfer("sip:x@y"));
+      case "transfer-to":
+        return call && other && this.promise(call.transferTo(other));
+    }
+  }
+
+  farSide(name: FarSide, at: number): void {
+    const { server } = this;
+    const found = server.sessionOf(server.attached.at(-1));
+    if (!found) {
+      return;
+    }
+    const { instance, session } = found;
+    const calls = [...session.calls.keys()];
+    const id = calls[at % calls.length] ?? "";
+    switch (name) {
+      case "ring":
+        return void server.ring(session);
+      case "ring-unheard":
+        server.cut();
+        return void server.ring(session);
+      case "far-hold":
+      case "far-unhold":
+        return server.hold(session, id, "remote", name === "far-hold");
+      case "far-digit":
+        return server.event(session, { type: "digit", call_id: id, digit: "5" });
+      case "far-codec":
+        return server.event(session, { type: "send_codec", call_id: id, codec: "PCMU" });
+      case "far-hang-up":
+        return server.endCall(instance, session, id, at % 2 ? "remote-hang-up" : "cancelled");
+    }
   }
 
   fault(name: Exclude<Happening["do"], "time" | "lose" | "media">, at: number): void {
@@ -141,6 +229,16 @@ class World {
         return server.attached.at(-1)?.end(4409);
       case "heal":
         return this.heal();
+      case "ring":
+      case "ring-unheard":
+      case "far-hold":
+      case "far-unhold":
+      case "far-digit":
+      case "far-codec":
+      case "far-hang-up":
+        return this.farSide(name, at);
+      default:
+        return this.verb(name, at);
     }
   }
 
@@ -169,6 +267,7 @@ class World {
     }
     for (const call of this.calls) {
       expect(this.ends.has(call.id), `ended is told for ${call.id}`).toBe(call.state === "ended");
+      expect(call.state === "held", `who holds ${call.id}`).toBe(call.heldBy !== undefined && call.state !== "ended");
     }
   }
 
@@ -208,6 +307,7 @@ test("every call ends at most once, every promise settles, never two attached so
         }
         await world.clock.advance(1_000);
         expect(world.tab.client.calls).toEqual([]);
+        expect(world.unanswered, "incoming calls whose beginning never settled").toBe(0);
         expect(world.tab.rtc.connections.every((connection) => connection.closed)).toBe(true);
       },
     ),

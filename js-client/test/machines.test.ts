@@ -169,7 +169,7 @@ describe("a call's media", () => {
     const machine = flowing();
     machine.end("remote-hang-up");
     machine.end("instance-lost");
-    machine.handleState("active");
+    machine.handleState("active", undefined);
     machine.handleSample(5_000, 9_000);
     machine.handleIceDisconnected(9_000);
     const commands = machine.takeCommands();

@@ -252,7 +252,7 @@ describe("4503 silent", () => {
 describe("gone by the word of one balancer, while calls are up", () => {
   const doubting = () => {
     const bench = attached();
-    bench.machine.busy = true;
+    bench.machine.occupied = true;
     bench.machine.handleClosed(bench.machine.link ?? -1, 4503, "gone", bench.now);
     return bench;
   };
@@ -294,7 +294,7 @@ describe("gone by the word of one balancer, while calls are up", () => {
 
   test("a probe said it: the other balancer is asked, and without it nobody waits again", () => {
     const bench = attached();
-    bench.machine.busy = true;
+    bench.machine.occupied = true;
     bench.machine.handleClosed(bench.machine.link ?? -1, 1006, "", bench.now);
     bench.pass(10);
     bench.probed(404, { pin: "moved; reason=gone" });
@@ -313,7 +313,7 @@ describe("gone by the word of one balancer, while calls are up", () => {
 
   test("an instance that says itself that it goes is believed", () => {
     const bench = attached();
-    bench.machine.busy = true;
+    bench.machine.occupied = true;
     bench.machine.handleClosed(bench.machine.link ?? -1, 1012, "", bench.now);
     expect(bench.names()).toEqual(["signaling-lost", "session-lost"]);
   });
@@ -467,7 +467,7 @@ describe("a move", () => {
     const bench = moving();
     bench.machine.handleSignedIn(bench.last("sign-in").ask, other, bench.now);
     const { link } = bench.last("open");
-    bench.machine.busy = true;
+    bench.machine.occupied = true;
     bench.machine.handleAttached(link, told, bench.now);
     expect(bench.take()).toMatchObject([
       { do: "close", link },

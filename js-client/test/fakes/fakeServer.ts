@@ -2,7 +2,16 @@
  * A whole service in process, at the level of the protocol: balancers with pins, instances with sessions and calls, and the
  * faults that tests need. Answers at once; a test moves time by the clock.
  */
-import type { CallSnapshot, ClientMessage, EndedCall, Request, ServerMessage } from "../../src/protocol.gen.ts";
+import type {
+  CallSnapshot,
+  ClientMessage,
+  DeadCall,
+  EndedCall,
+  HeldBy,
+  Outcome,
+  Request,
+  ServerMessage,
+} from "../../src/protocol.gen.ts";
 import type { FakeRequest, FakeSocket, FakeWire, Received } from "./wire.ts";
 
 interface FakeSession {
@@ -15,6 +24,8 @@ interface FakeSession {
   calls: Map<string, CallSnapshot>;
   ended: EndedCall[];
   answers: Map<string, ServerMessage>;
+  /** The capsule of an earlier session was opened, and it was not attached since. */
+  recovering: boolean;
   socket: FakeSocket | undefined;
 }
 
@@ -47,6 +58,12 @@ export class FakeServer {
   readonly acted: Request[] = [];
   /** The next request over a socket is lost with its wire, before (`request`) or after (`answer`) the instance acted. */
   lose: "request" | "answer" | undefined;
+  /** An attach after a loss is told at once what became of its dead calls. */
+  recovers = true;
+  /** Requests are answered. */
+  answers = true;
+  /** Every request is answered so. */
+  refuse: Outcome | undefined;
   /** Balancers (by base URL) that are down. */
   readonly down = new Set<string>();
   /** Pairs of balancer and instance that can't reach each other, and what the balancer takes it for. */
@@ -168,6 +185,37 @@ export class FakeServer {
     }
   }
 
+  /** Somebody calls the session's user. Returns the call's id. */
+  ring(session: FakeSession, more: Partial<CallSnapshot> = {}): string {
+    const call: CallSnapshot = {
+      call_id: `call-in-${++this.#ids}`,
+      direction: "incoming",
+      target: "sip:bob@example.org",
+      state: "ringing",
+      media: "connecting",
+      ...more,
+    };
+    session.calls.set(call.call_id, call);
+    this.event(session, { type: "incoming_call", call });
+    return call.call_id;
+  }
+
+  /** One side holds or takes back. */
+  hold(session: FakeSession, callId: string, side: "local" | "remote", held: boolean): void {
+    const call = session.calls.get(callId);
+    if (!call || (call.state !== "active" && call.state !== "held")) {
+      return;
+    }
+    const sides = new Set(call.held_by === "both" ? ["local", "remote"] : [call.held_by]);
+    sides[held ? "add" : "delete"](side);
+    const heldBy = sides.has("local") && sides.has("remote") ? "both" : sides.has("local") ? "local" : "remote";
+    const by = (sides.has("local") || sides.has("remote") ? heldBy : undefined) as HeldBy | undefined;
+    const { held_by: _, ...rest } = call;
+    const now: CallSnapshot = { ...rest, state: by ? "held" : "active", ...(by && { held_by: by }) };
+    session.calls.set(callId, now);
+    this.event(session, { type: "call_state", call_id: callId, state: now.state, ...(by && { held_by: by }) });
+  }
+
   // The balancer.
 
   #receive(received: Received): void {
@@ -243,6 +291,7 @@ export class FakeServer {
       calls: new Map(),
       ended: [],
       answers: new Map(),
+      recovering: body.capsule !== undefined,
       socket: undefined,
     };
     chosen.sessions.set(id, session);
@@ -287,7 +336,7 @@ export class FakeServer {
       return socket.end(4410);
     }
     if (message.kind === "attach") {
-      return this.#attach(session, socket);
+      return this.#attach(instance, session, socket, message);
     }
     if (session.socket !== socket) {
       return;
@@ -300,7 +349,12 @@ export class FakeServer {
     }
   }
 
-  #attach(session: FakeSession, socket: FakeSocket): void {
+  #attach(
+    instance: FakeInstance,
+    session: FakeSession,
+    socket: FakeSocket,
+    message: Extract<ClientMessage, { kind: "attach" }>,
+  ): void {
     for (const { sessions } of this.instances) {
       for (const other of sessions.values()) {
         if (other.user === session.user && other.clientId === session.clientId && other.socket?.alive) {
@@ -310,10 +364,28 @@ export class FakeServer {
         }
       }
     }
+    for (const { call_id, direction, state } of [...session.calls.values()]) {
+      const alerting = direction === "incoming" && state === "ringing";
+      if (!alerting && !message.calls.includes(call_id)) {
+        this.endCall(instance, session, call_id, "page-reloaded");
+      }
+    }
     session.socket = socket;
     const capsule = `capsule-${session.id}-2`;
     const told = { heartbeat_ms: 5000, reconnect_window_ms: this.windowMs, capsule };
     socket.deliver({ kind: "attached", snapshot: snapshot(session), ...told });
+    if (session.recovering && this.recovers) {
+      session.recovering = false;
+      this.#recover(session, message.dead_calls);
+    }
+  }
+
+  /** Every far side that is asked for is still there. */
+  #recover(session: FakeSession, dead: DeadCall[]): void {
+    const wanted = (action: DeadCall["action"]) => dead.filter((call) => call.action === action);
+    const recovered = wanted("resume").map((call) => this.ring(session, { replaces: call.call_id }));
+    const lost = wanted("hang_up").map((call) => call.call_id);
+    this.event(session, { type: "session_recovered", recovered, lost, unknown: [] });
   }
 
   #act(instance: FakeInstance, session: FakeSession, id: string, request: Request): void {
@@ -327,20 +399,68 @@ export class FakeServer {
       return session.socket?.deliver(known);
     }
     this.acted.push(request);
-    const answer: ServerMessage = { kind: "response", id, outcome: { status: "ok", sdp: "v=0\r\n" } };
+    if (!this.answers) {
+      return;
+    }
+    const outcome = this.refuse ?? this.#judge(session, request);
+    const answer: ServerMessage = { kind: "response", id, outcome };
     session.answers.set(id, answer);
-    if (request.method === "start_call") {
+    if (request.method === "start_call" && outcome.status === "ok") {
       const { call_id, target } = request;
-      session.calls.set(call_id, { call_id, direction: "outgoing", target, state: "active", media: "connecting" });
+      session.calls.set(call_id, { call_id, direction: "outgoing", target, state: "connecting", media: "connecting" });
     }
     if (lose === "answer") {
       this.cut();
     }
     session.socket?.deliver(answer);
-    if (request.method === "start_call") {
-      this.event(session, { type: "call_state", call_id: request.call_id, state: "active" });
-    } else if (request.method === "hang_up") {
-      this.endCall(instance, session, request.call_id, "local-hang-up");
+    if (outcome.status === "ok") {
+      this.#happen(instance, session, request);
+    }
+  }
+
+  #judge(session: FakeSession, request: Request): Outcome {
+    const call = session.calls.get(request.call_id);
+    const wrong: Outcome = { status: "failed", reason: "wrong-state" };
+    switch (request.method) {
+      case "start_call":
+      case "restart_ice":
+        return { status: "ok", sdp: "v=0\r\n" };
+      case "hang_up":
+        return { status: "ok" };
+      case "answer_call":
+        return call?.state === "ringing" ? { status: "ok", sdp: "v=0\r\n" } : wrong;
+      case "reject_call":
+        return call?.state === "ringing" ? { status: "ok" } : wrong;
+      default:
+        return call?.state === "active" || call?.state === "held" ? { status: "ok" } : wrong;
+    }
+  }
+
+  #happen(instance: FakeInstance, session: FakeSession, request: Request): void {
+    const { method, call_id } = request;
+    switch (method) {
+      case "start_call":
+      case "answer_call": {
+        const call = session.calls.get(call_id);
+        if (call) {
+          session.calls.set(call_id, { ...call, state: "active" });
+          this.event(session, { type: "call_state", call_id, state: "active" });
+        }
+        return;
+      }
+      case "hang_up":
+      case "reject_call":
+        return this.endCall(instance, session, call_id, "local-hang-up");
+      case "hold":
+      case "unhold":
+        return this.hold(session, call_id, "local", method === "hold");
+      case "transfer_to":
+        this.endCall(instance, session, request.other, "transferred");
+        return this.endCall(instance, session, call_id, "transferred");
+      case "transfer":
+        return this.endCall(instance, session, call_id, "transferred");
+      case "send_digits":
+      case "restart_ice":
     }
   }
 

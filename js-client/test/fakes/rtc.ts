@@ -84,6 +84,8 @@ export class FakePeerConnection {
   onconnectionstatechange: (() => void) | null = null;
   #flowing = false;
   #lastPacketAt: number | undefined;
+  /** What the audio sender sends, once it was told. */
+  codec: string | undefined;
   readonly #senders: { track: FakeTrack | null; replaceTrack(track: FakeTrack): Promise<void> }[] = [];
 
   constructor(readonly rtc: FakeRtc) {}
@@ -93,6 +95,13 @@ export class FakePeerConnection {
       track: typeof track === "string" ? null : track,
       replaceTrack: async (next: FakeTrack) => {
         sender.track = next;
+      },
+      getParameters: () => ({
+        codecs: this.answers.length > 0 ? ["audio/opus", "audio/PCMU"].map((mimeType) => ({ mimeType })) : [],
+        encodings: [{}],
+      }),
+      setParameters: async ({ encodings }: { encodings: { codec?: { mimeType: string } }[] }) => {
+        this.codec = encodings[0]?.codec?.mimeType;
       },
     };
     this.#senders.push(sender);

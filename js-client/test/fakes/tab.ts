@@ -1,6 +1,6 @@
 /** A browser tab with the library in it, on fakes, and the log of what the application was told. */
 import { GatewayClient } from "../../src/client.ts";
-import type { CallEnded, ClientEvents } from "../../src/events.ts";
+import type { CallEnded, ClientEvents, IncomingCall } from "../../src/events.ts";
 import type { ClientOptions } from "../../src/options.ts";
 import { FakeClock, seeded } from "./clock.ts";
 import type { FakeServer } from "./fakeServer.ts";
@@ -16,6 +16,7 @@ const EVENTS: (keyof ClientEvents)[] = [
   "signalinglost",
   "signalingback",
   "callsresynced",
+  "incomingcall",
   "sessionrecovered",
   "redialed",
   "draining",
@@ -33,6 +34,7 @@ export class FakeTab {
   readonly client: GatewayClient;
   readonly log: string[] = [];
   readonly ends: CallEnded[] = [];
+  readonly rung: IncomingCall[] = [];
 
   constructor(server: FakeServer, options: ClientOptions & { clock?: FakeClock } = {}) {
     const clock = options.clock ?? new FakeClock();
@@ -54,6 +56,7 @@ export class FakeTab {
       this.client.on(name, () => this.log.push(name));
     }
     this.client.on("ended", (ended) => this.ends.push(ended));
+    this.client.on("incomingcall", (incoming) => this.rung.push(incoming));
   }
 
   get sessionId(): string | undefined {
