@@ -1,11 +1,18 @@
 //! Which instances exist: the fixed ones of `--instance`, and those behind the name of `--discover`.
+//!
+//! A name's answer is membership, never health: what it leaves out is kept by the pool for as long as it answers, and no answer
+//! at all changes nothing.
 
 use balancer_core::Endpoint;
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
-use tokio::{net::lookup_host, sync::watch, time::timeout};
+use tokio::{
+    net::lookup_host,
+    sync::watch,
+    time::{MissedTickBehavior, timeout},
+};
 
 /// The name is asked this often. Records' own lifetimes are ignored: Docker gives 600 s to answers that change in 0.3 s.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// An answer is not waited for longer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// More addresses than this are not looked at.
@@ -50,16 +57,28 @@ impl DnsName {
     }
 }
 
-/// Tells `found` of every change, for ever. A name that can't be resolved changes nothing: the instances are most likely still
-/// there, and the pool keeps those whose checks pass.
+/// Tells `found` of every change, for ever.
 pub(crate) async fn watch(fixed: Vec<Endpoint>, name: DnsName, found: watch::Sender<Vec<Endpoint>>) {
+    follow(&fixed, &name.name, found, async || name.resolve().await).await;
+}
+
+async fn follow(
+    fixed: &[Endpoint],
+    name: &str,
+    found: watch::Sender<Vec<Endpoint>>,
+    resolve: impl AsyncFn() -> Option<BTreeSet<Endpoint>>,
+) {
     let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut resolves = true;
     loop {
         ticks.tick().await;
-        let Some(resolved) = name.resolve().await else {
-            tracing::debug!(name = %name.name, "the name of the instances can't be resolved");
-            continue;
-        };
+        let answer = resolve().await;
+        if answer.is_some() != resolves {
+            resolves = answer.is_some();
+            tracing::warn!(name, resolves, "the name of the instances; those known stay while they answer");
+        }
+        let Some(resolved) = answer else { continue };
         let all: Vec<_> = fixed.iter().copied().chain(resolved).collect();
         found.send_if_modified(|now| {
             let changed = *now != all;
@@ -72,6 +91,8 @@ pub(crate) async fn watch(fixed: Vec<Endpoint>, name: DnsName, found: watch::Sen
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{cell::RefCell, collections::VecDeque};
+    use tokio::time::Instant;
 
     #[test]
     fn a_name_has_two_ports() {
@@ -89,5 +110,52 @@ mod tests {
         let name: DnsName = "dns://localhost:8180?admin=9180".parse().expect("valid");
         let found = name.resolve().await.expect("localhost is known");
         assert!(found.iter().any(|at| at.http.to_string() == "127.0.0.1:8180" && at.admin.port() == 9180));
+    }
+
+    fn endpoint(last: u8) -> Endpoint {
+        Endpoint { http: ([192, 0, 2, last], 8180).into(), admin: ([192, 0, 2, last], 9180).into() }
+    }
+
+    /// What is told, and when, while the name's answers are these; `None` is NXDOMAIN. The last answer stays.
+    async fn told(fixed: &[u8], answers: &[Option<&[u8]>]) -> Vec<(u128, Vec<Endpoint>)> {
+        let fixed: Vec<_> = fixed.iter().copied().map(endpoint).collect();
+        let (found, mut changes) = watch::channel(fixed.clone());
+        let left: RefCell<VecDeque<_>> = RefCell::new(answers.iter().copied().collect());
+        let next = async || {
+            let mut left = left.borrow_mut();
+            let answer = if left.len() > 1 { left.pop_front()? } else { left.front().copied()? };
+            answer.map(|lasts| lasts.iter().copied().map(endpoint).collect())
+        };
+        let (start, mut told) = (Instant::now(), Vec::new());
+        let listen = async {
+            while changes.changed().await.is_ok() {
+                told.push((start.elapsed().as_millis(), changes.borrow_and_update().clone()));
+            }
+        };
+        let watched = async { tokio::join!(follow(&fixed, "gateway", found, next), listen) };
+        assert!(timeout(INTERVAL * 20, watched).await.is_err(), "it watches for ever");
+        told
+    }
+
+    fn endpoints(lasts: &[u8]) -> Vec<Endpoint> {
+        lasts.iter().copied().map(endpoint).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_told_within_a_quarter_of_a_second_whatever_its_lifetime_says() {
+        let told = told(&[], &[Some(&[1, 2, 3]), Some(&[1, 2, 3]), Some(&[3, 1, 2, 5, 4])]).await;
+        assert_eq!(told, [(0, endpoints(&[1, 2, 3])), (500, endpoints(&[1, 2, 3, 4, 5]))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_gone_changes_nothing() {
+        let told = told(&[], &[Some(&[1, 2]), None, None, Some(&[2, 1]), None]).await;
+        assert_eq!(told, [(0, endpoints(&[1, 2]))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fixed_instances_stay_beside_those_of_the_name() {
+        let told = told(&[9], &[None, Some(&[1]), Some(&[2])]).await;
+        assert_eq!(told, [(250, endpoints(&[9, 1])), (500, endpoints(&[9, 2]))]);
     }
 }

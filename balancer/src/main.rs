@@ -16,8 +16,10 @@ use balancer_core::{
     pool::{self, CHECK_TIMEOUT},
     sizing::Wanted,
 };
-use holdfast_config::{ClusterKeys, flags, listen, logging};
+use holdfast_config::{ClusterKeys, ask, flags, listen, logging};
 use std::{
+    net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
@@ -32,13 +34,27 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Wishes of operators that wait for the probe thread.
 const WISHES: usize = 16;
 
-fn main() {
+fn main() -> ExitCode {
     let args: Args = flags::load_or_exit();
+    if args.check_health {
+        return check_health(args.admin_listen);
+    }
     logging::start();
     if let Err(error) = run(&args) {
         eprintln!("{error:#}");
-        std::process::exit(2);
+        return ExitCode::from(2);
     }
+    ExitCode::SUCCESS
+}
+
+fn check_health(address: SocketAddr) -> ExitCode {
+    let outcome = match ask::get(address, "/livez") {
+        Ok((200, _)) => return ExitCode::SUCCESS,
+        Ok((_, why)) => why.trim_end().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("{address}: {outcome}");
+    ExitCode::FAILURE
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {

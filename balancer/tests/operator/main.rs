@@ -1,6 +1,7 @@
 //! The balancer's process as an operator meets it: its flags, its admin listener, and its judgement of instances.
 
 mod a_change_needs_its_header_host_and_token;
+mod a_container_can_ask_for_health;
 mod a_frozen_balancer_cuts_nobody_when_it_thaws;
 mod a_killed_instance_is_down_at_once;
 mod a_wrong_start_ends_with_one_line;

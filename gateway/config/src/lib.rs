@@ -1,7 +1,9 @@
-//! What the three binaries share at their start: flags, the cluster key file, listeners, logging.
+//! What the three binaries share at their start: flags, the cluster key file, listeners, logging, and the question that a
+//! container's health check asks.
 //!
 //! Nothing here runs after the start. Every refusal is one line that names key, value and what is allowed.
 
+pub mod ask;
 pub mod cluster_keys;
 pub mod flags;
 pub mod listen;
