@@ -1,5 +1,6 @@
 //! The flags of `gateway`, checked.
 
+mod own_address;
 mod sip;
 
 use clap::{Parser, ValueEnum};
@@ -14,11 +15,14 @@ pub use sip::{SipArgs, SrtpFlag};
 
 /// One instance of the Holdfast WebRTC gateway
 #[derive(Debug, Clone, Parser)]
-#[command(name = "gateway", version)]
+#[command(name = "gateway", version, after_help = "`gateway registrar` runs the embedded SIP registrar; see `gateway registrar --help`.")]
 pub struct Args {
     /// Where it is configured.
     #[command(flatten)]
     pub config: ConfigFlags,
+    /// Ask the instance that runs with these flags whether it is well, exit 0 if so, and stop
+    #[arg(long)]
+    pub check_health: bool,
     /// Public HTTP: sign-in, sockets, the softphone page
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8180")]
     pub listen: SocketAddr,
@@ -37,8 +41,8 @@ pub struct Args {
     /// Name of this instance, [A-Za-z0-9_-]{1,64}; random if absent
     #[arg(long, value_name = "ID")]
     pub instance_id: Option<InstanceId>,
-    /// The one UDP port of all media
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:40001")]
+    /// The one UDP port of all media; auto:PORT takes the address towards the default route
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:40001", value_parser = own_address::parse)]
     pub media_listen: SocketAddr,
     /// Address told to browsers for media; repeatable; --media-listen if absent
     #[arg(long, value_name = "IP:PORT")]
@@ -118,6 +122,9 @@ impl Args {
 
 impl Check for Args {
     fn check(&self) -> Result<(), String> {
+        if self.check_health {
+            return Ok(());
+        }
         if self.auth == AuthFlag::Jwt && self.jwt_key_file.is_none() {
             return Err("error: --auth jwt: --jwt-key-file FILE must be given, or --auth anonymous".to_owned());
         }
@@ -179,6 +186,11 @@ mod tests {
         let wildcard = ["--auth", "anonymous", "--media-listen", "0.0.0.0:40001"];
         assert!(matches!(parse(&wildcard), Err(Stop::Refuse(line)) if line.contains("--media-advertise")));
         assert!(parse(&[&wildcard[..], &["--media-advertise", "192.0.2.1:40001"]].concat()).is_ok());
+    }
+
+    #[test]
+    fn a_question_after_health_needs_only_the_address() {
+        assert!(parse(&["--check-health"]).expect("valid").check_health);
     }
 
     #[test]

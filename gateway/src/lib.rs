@@ -16,6 +16,7 @@ pub mod media;
 pub mod metrics;
 pub mod private;
 pub mod pulse;
+pub mod registrar;
 pub mod server;
 pub mod sip;
 pub mod socket;

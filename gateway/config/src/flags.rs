@@ -36,7 +36,13 @@ pub enum Stop {
 /// The configuration of this process, or its end with one line and status 2.
 #[must_use]
 pub fn load_or_exit<A: Parser + Check>() -> A {
-    load(std::env::args_os()).unwrap_or_else(|stop| match stop {
+    load_from_or_exit(std::env::args_os())
+}
+
+/// The same from other arguments; the first is the program's name.
+#[must_use]
+pub fn load_from_or_exit<A: Parser + Check>(args: impl IntoIterator<Item = OsString>) -> A {
+    load(args).unwrap_or_else(|stop| match stop {
         Stop::Print(text) => {
             print!("{text}");
             std::process::exit(0)

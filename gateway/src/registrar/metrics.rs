@@ -1,0 +1,51 @@
+//! The registrar's figures, as Prometheus text.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use gateway_core::registrar::Counts;
+use http::header;
+use std::fmt::Write as _;
+use tokio::sync::watch;
+
+pub(super) fn router(counted: watch::Receiver<Counts>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(counted)
+}
+
+async fn metrics(State(counted): State<watch::Receiver<Counts>>) -> Response {
+    let counts = *counted.borrow();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(counts)).into_response()
+}
+
+fn text(counts: Counts) -> String {
+    let now = |value: usize| value as u64;
+    [
+        ("holdfast_registrar_bindings", "gauge", now(counts.bindings)),
+        ("holdfast_registrar_relays", "gauge", now(counts.relays)),
+        ("holdfast_registrar_held_calls", "gauge", now(counts.held)),
+        ("holdfast_registrar_registrations_total", "counter", counts.registrations),
+        ("holdfast_registrar_holds_total", "counter", counts.holds),
+        ("holdfast_registrar_fenced_total", "counter", counts.fenced),
+    ]
+    .iter()
+    .fold(String::new(), |mut text, (name, kind, value)| {
+        let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_has_a_line() {
+        let text = text(Counts { bindings: 3, fenced: 7, ..Counts::default() });
+        assert!(
+            text.contains("\nholdfast_registrar_bindings 3\n")
+                && text.ends_with("\nholdfast_registrar_fenced_total 7\n"),
+            "{text}"
+        );
+    }
+}
