@@ -370,6 +370,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       capsule: proof?.capsule,
       previous_token: proof?.session_token,
       move_ticket: ticket,
+      sip_password: proof || ticket ? undefined : this.#options.sipPassword,
     };
     const result = await this.#http.signIn(command.url, body, {
       key: `${this.#pageId}-${command.key}`,
