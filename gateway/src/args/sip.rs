@@ -16,8 +16,8 @@ pub struct SipArgs {
     /// SIP server where users are registered and through which every call goes, sip:HOST:PORT;transport=udp|tcp|tls; repeatable, the preferred one first
     #[arg(long, value_name = "URI")]
     pub sip_registrar: Vec<String>,
-    /// Where SIP is received; a free port of 127.0.0.1 if absent
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where SIP is received, auto:PORT for the address towards the default route; a free port of 127.0.0.1 if absent
+    #[arg(long, value_name = "IP:PORT", value_parser = super::own_address::parse)]
     pub sip_listen: Option<SocketAddr>,
     /// Domain of the users' SIP addresses; the host of the first --sip-registrar if absent
     #[arg(long, value_name = "NAME")]
