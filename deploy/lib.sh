@@ -26,6 +26,14 @@ apt_need() {
     die "apt-get could not install $*"
 }
 
+# Kamailio, started by us alone: the package would run one of its own at port 5060.
+need_kamailio() {
+  PATH=$PATH:/usr/sbin
+  have kamailio && return
+  apt_need kamailio kamailio kamailio-tls-modules
+  if have systemctl; then as_root systemctl disable --now kamailio >/dev/null 2>&1; fi
+}
+
 # version_at_least HAVE WANT
 version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 

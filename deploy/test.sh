@@ -14,6 +14,7 @@ Parts, all of them by default:
   js     types, lint, unit tests and size of the JS client
   e2e    real browsers against release binaries, with instances and balancers killed, frozen and cut off
   load   a load run, losses and faults, all short
+  sip    the rules of deploy/kamailio, with sipp as the peers
 
 HOLDFAST_E2E_RESULTS=FOLDER writes the measured tables of the browser tests as JSON.
 With CI=true a skip fails unless it is on the list of allowed ones in this file.
@@ -23,12 +24,12 @@ TEXT
 parts=()
 for argument in "$@"; do
   case $argument in
-    rust | js | e2e | load) parts+=("$argument") ;;
+    rust | js | e2e | load | sip) parts+=("$argument") ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && die "unknown part $argument" ;;
   esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(rust js e2e load)
+[ ${#parts[@]} -gt 0 ] || parts=(rust js e2e load sip)
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 # Skips that CI accepts: a machine that forbids network namespaces can't change a browser's address.
@@ -135,6 +136,13 @@ load_part() {
   step "load: faults" "$target/release/loadtest" fault
 }
 
+sip_part() {
+  need_kamailio
+  apt_need sipp sip-tester
+  apt_need openssl openssl
+  step "sip: Kamailio" ./deploy/kamailio/test/run.sh
+}
+
 need_builders
 built=yes
 if wanted js || wanted e2e || wanted load; then
@@ -144,7 +152,7 @@ if wanted e2e || wanted load; then
   step "build: release binaries" build_binaries || built=no
 fi
 for part in "${parts[@]}"; do
-  if [ "$built" = no ] && [ "$part" != rust ]; then
+  if [ "$built" = no ] && [ "$part" != rust ] && [ "$part" != sip ]; then
     not_run "$part" "the build failed"
   else
     "${part}_part"
