@@ -5,19 +5,21 @@ set -uo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: ./deploy/demo.sh [--instances N] [--balancers N] [--port P] [--no-build]
+usage: ./deploy/demo.sh [--instances N] [--balancers N] [--port P] [--sip SERVER] [--no-build]
 
   --instances N   gateway instances, 1 to 50 (default 3)
   --balancers N   balancers, 1 to 50, at ports P, P+1, .. (default 2)
   --port P        port of the first balancer, 1024 to 64000 (default 8080)
+  --sip SERVER    registrar (default): the embedded one; kamailio: Kamailio with deploy/kamailio; none: no SIP, so no calls to people
   --no-build      take the binaries and the pages as they are
 
-Ports in use, all on 127.0.0.1: balancers P.. and P+1000.. (dashboard), instances P+101.. and P+1101.. (health), P+201.. (UDP).
+Ports in use, all on 127.0.0.1: balancers P.. and P+1000.. (dashboard), instances P+101.. and P+1101.. (health), P+201.. (UDP),
+the SIP server P+300, RTP within 20000 to 31999.
 Ctrl-C stops everything.
 TEXT
 }
 
-instances=3 balancers=2 port=8080 build=yes
+instances=3 balancers=2 port=8080 sip=registrar build=yes
 number() { # FLAG VALUE LOW HIGH
   if ! [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || (($2 < $3 || $2 > $4)); then die "$1 $2: $3 to $4 is allowed"; fi
 }
@@ -26,6 +28,12 @@ while [ $# -gt 0 ]; do
     --instances) number "$1" "${2:-}" 1 50 && instances=$2 && shift ;;
     --balancers) number "$1" "${2:-}" 1 50 && balancers=$2 && shift ;;
     --port) number "$1" "${2:-}" 1024 64000 && port=$2 && shift ;;
+    --sip)
+      case ${2:-} in
+        registrar | kamailio | none) sip=$2 && shift ;;
+        *) die "--sip ${2:-}: registrar, kamailio and none are allowed" ;;
+      esac
+      ;;
     --no-build) build=no ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && die "unknown flag $1" ;;
@@ -33,12 +41,17 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-host=127.0.0.1
+host=127.0.0.1 sip_port=$((port + 300)) sip_domain=holdfast.local
 balancer_port() { echo $((port + $1 - 1)); }
 dashboard_port() { echo $((port + 1000 + $1 - 1)); }
 instance_port() { echo $((port + 100 + $1)); }
 health_port() { echo $((port + 1100 + $1)); }
 media_port() { echo $((port + 200 + $1)); }
+rtp_ports() {
+  local width=$((12000 / instances))
+  ((width < 2000)) || width=2000
+  echo "$((20000 + ($1 - 1) * width))-$((20000 + $1 * width - 1))"
+}
 
 listens() { (exec 3<>"/dev/tcp/$host/$1") 2>/dev/null; }
 refuse_port_in_use() {
@@ -53,12 +66,15 @@ for i in $(seq "$instances"); do
   refuse_port_in_use "$(health_port "$i")"
 done
 
+[ "$sip" = none ] || refuse_port_in_use "$sip_port"
+
 if [ "$build" = yes ]; then
   need_builders
   build_js
   build_binaries
 fi
 apt_need curl curl ca-certificates
+[ "$sip" != kamailio ] || need_kamailio
 for binary in gateway balancer; do
   [ -x "$target/release/$binary" ] || die "$target/release/$binary is missing; start without --no-build"
 done
@@ -103,9 +119,20 @@ start() { # NAME COMMAND..
 start_instance() {
   local flags=() b
   for b in $(seq "$balancers"); do flags+=(--alternate "http://$host:$(balancer_port "$b")"); done
+  [ "$sip" = none ] || flags+=(--sip-registrar "sip:$host:$sip_port;transport=tcp" --sip-domain "$sip_domain" --sip-allow '*' --rtp-ports "$(rtp_ports "$1")")
   start "gw-$1" "$target/release/gateway" --instance-id "gw-$1" --auth anonymous --cluster-key-file "$key_file" \
     --listen "$host:$(instance_port "$1")" --admin-listen "$host:$(health_port "$1")" --media-listen "$host:$(media_port "$1")" \
     --media-threads 1 --capacity 200 --call-capacity 50 --web-dir "$root/js-client/dist" "${flags[@]}" "${origins[@]}"
+}
+
+start_sip() {
+  case $sip in
+    registrar)
+      start sip "$target/release/gateway" registrar --sip-domain "$sip_domain" --sip-listen "sip:$host:$sip_port;transport=udp" \
+        --sip-listen "sip:$host:$sip_port;transport=tcp"
+      ;;
+    kamailio) start sip "$root/deploy/kamailio/start.sh" --run-dir "$work/kamailio" --listen "$host:$sip_port" --domain "$sip_domain" ;;
+  esac
 }
 
 start_balancer() {
@@ -115,11 +142,11 @@ start_balancer() {
     --admin-listen "$host:$(dashboard_port "$1")" "${flags[@]}" "${origins[@]}"
 }
 
-wait_ready() { # NAME URL
+wait_until() { # NAME COMMAND..
   local _
   for _ in $(seq 100); do
     leave_if_interrupted
-    curl -fsS -o /dev/null -m 1 "$2" 2>/dev/null && return
+    "${@:2}" 2>/dev/null && return
     if ! kill -0 "${pids[$1]}" 2>/dev/null; then
       tail -n 5 "$work/$1.log" >&2
       die "$1 did not start"
@@ -130,10 +157,14 @@ wait_ready() { # NAME URL
   die "$1 is not ready after 10 s"
 }
 
+answers() { curl -fsS -o /dev/null -m 1 "$1"; }
+
+start_sip
+[ "$sip" = none ] || wait_until sip listens "$sip_port"
 for i in $(seq "$instances"); do start_instance "$i"; done
-for i in $(seq "$instances"); do wait_ready "gw-$i" "http://$host:$(health_port "$i")/health"; done
+for i in $(seq "$instances"); do wait_until "gw-$i" answers "http://$host:$(health_port "$i")/health"; done
 for b in $(seq "$balancers"); do start_balancer "$b"; done
-for b in $(seq "$balancers"); do wait_ready "balancer-$b" "http://$host:$(dashboard_port "$b")/readyz"; done
+for b in $(seq "$balancers"); do wait_until "balancer-$b" answers "http://$host:$(dashboard_port "$b")/readyz"; done
 
 say
 say "Holdfast runs: $instances instances behind $balancers balancers."
@@ -143,13 +174,21 @@ for b in $(seq "$balancers"); do
 done
 say
 for i in $(seq "$instances"); do say "  gw-$i  pid ${pids[gw-$i]}"; done
+[ "$sip" = none ] || say "  sip   pid ${pids[sip]} ($sip)"
 say
 say "Open the softphone, sign in under any name, call \"echo\", then end the instance that serves you: kill -9 ${pids[gw-1]}"
+if [ "$sip" != none ]; then
+  say "Two windows with two names call one another. A SIP phone can join: server $host:$sip_port (UDP, TCP), domain $sip_domain, any name."
+fi
 say "Logs are in $work. Ctrl-C stops everything."
-[ -t 0 ] && say "Enter starts instances that are gone again."
+[ -t 0 ] && say "Enter starts instances and the SIP server again if they are gone."
 
 restart_gone() {
   local i
+  if [ "$sip" != none ] && ! kill -0 "${pids[sip]}" 2>/dev/null; then
+    start_sip
+    say "sip is started again, pid ${pids[sip]}"
+  fi
   for i in $(seq "$instances"); do
     kill -0 "${pids[gw-$i]}" 2>/dev/null && continue
     start_instance "$i"
