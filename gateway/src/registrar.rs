@@ -2,6 +2,8 @@
 
 mod args;
 mod metrics;
+#[cfg(test)]
+mod tests;
 
 pub use args::RegistrarArgs;
 
@@ -44,7 +46,12 @@ impl RegistrarServer {
         let config = SipConfig { listen: listen.clone(), tls: args.tls()?, t1: None };
         let (line, events) = SipLine::start(config).context("error: --sip-listen")?;
         let local: Vec<_> = listen.iter().filter_map(|(served, _)| Some((*served, line.local(*served)?))).collect();
-        let settings = Settings { domain: args.domain(), addresses: local.clone(), credentials: args.credentials()? };
+        let settings = Settings {
+            domain: args.domain(),
+            addresses: local.clone(),
+            credentials: args.credentials()?,
+            digest: args.sip_digest.into(),
+        };
         let machine = Registrar::new(settings, Instant::now(), &mut OsRandom);
         let (exit, exiting) = watch::channel(false);
         let (counts, counted) = watch::channel(Counts::default());

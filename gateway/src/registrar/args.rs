@@ -3,8 +3,8 @@
 use super::tls;
 use crate::sip::SipTls;
 use crate::telephony::passwords;
-use clap::Parser;
-use gateway_core::sip::{SipUri, Transport};
+use clap::{Parser, ValueEnum};
+use gateway_core::sip::{Algorithm, SipUri, Transport};
 use holdfast_config::{Check, ConfigFlags};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +26,9 @@ pub struct RegistrarArgs {
     /// Passwords of the users, a line USER:PASSWORD each; everybody is believed if absent
     #[arg(long, value_name = "FILE")]
     pub sip_credentials_file: Option<PathBuf>,
+    /// Hash with which passwords are proven
+    #[arg(long, value_enum, default_value_t = DigestFlag::Md5)]
+    pub sip_digest: DigestFlag,
     /// PEM file of the certificate chain shown over TLS
     #[arg(long, value_name = "FILE", requires = "sip_tls_key")]
     pub sip_tls_cert: Option<PathBuf>,
@@ -35,6 +38,25 @@ pub struct RegistrarArgs {
     /// Private HTTP: metrics; none if absent
     #[arg(long, value_name = "IP:PORT")]
     pub admin_listen: Option<SocketAddr>,
+}
+
+/// Values of `--sip-digest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DigestFlag {
+    /// What every phone knows
+    Md5,
+    /// RFC 8760
+    #[value(name = "sha-256")]
+    Sha256,
+}
+
+impl From<DigestFlag> for Algorithm {
+    fn from(flag: DigestFlag) -> Self {
+        match flag {
+            DigestFlag::Md5 => Self::Md5,
+            DigestFlag::Sha256 => Self::Sha256,
+        }
+    }
 }
 
 impl RegistrarArgs {

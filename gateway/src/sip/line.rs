@@ -370,8 +370,10 @@ impl Line {
             self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%error, "a message can't be matched");
         }
-        if let Ok(transaction) = self.incoming.try_recv() {
-            self.serve(transaction, from).await;
+        match self.incoming.try_recv() {
+            Ok(transaction) => self.serve(transaction, from).await,
+            // It is another task's to tell; what came behind it on the same connection is told after it.
+            Err(_) => tokio::task::yield_now().await,
         }
     }
 

@@ -26,6 +26,7 @@ pub(super) enum Asked {
 pub(super) struct Auth {
     realm: String,
     credentials: BTreeMap<String, Credentials>,
+    algorithm: Algorithm,
     secret: [u8; 32],
     start: Instant,
 }
@@ -34,6 +35,7 @@ impl Auth {
     pub(super) fn new(
         realm: &str,
         credentials: BTreeMap<String, String>,
+        algorithm: Algorithm,
         start: Instant,
         random: &mut impl Random,
     ) -> Self {
@@ -41,6 +43,7 @@ impl Auth {
         Self {
             realm: realm.to_owned(),
             credentials: credentials.into_iter().map(with_name).collect(),
+            algorithm,
             secret: random.bytes(),
             start,
         }
@@ -58,13 +61,11 @@ impl Auth {
         }
     }
 
-    /// One for each algorithm, the stronger first (RFC 8760 §2.3).
-    pub(super) fn challenges(&self, stale: bool, now: Instant) -> [String; 2] {
+    /// One alone: of several, phones of before RFC 8760 answer none.
+    pub(super) fn challenge(&self, stale: bool, now: Instant) -> String {
         let nonce = self.nonce(now.saturating_duration_since(self.start).as_millis());
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| {
-            let (realm, nonce) = (self.realm.clone(), nonce.clone());
-            Challenge { realm, nonce, algorithm, opaque: None, qop_auth: true, stale }.header()
-        })
+        let (realm, algorithm) = (self.realm.clone(), self.algorithm);
+        Challenge { realm, nonce, algorithm, opaque: None, qop_auth: true, stale }.header()
     }
 
     fn nonce(&self, millis: u128) -> String {

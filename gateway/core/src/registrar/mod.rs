@@ -19,8 +19,8 @@ mod tests;
 
 use crate::random::Random;
 use crate::sip::{
-    ClientTransaction, Method, NameAddr, Names, Peer, ServerTransaction, SipCommand, SipEvent, SipRequest, SipResponse,
-    Transport, tag_of,
+    Algorithm, ClientTransaction, Method, NameAddr, Names, Peer, ServerTransaction, SipCommand, SipEvent, SipRequest,
+    SipResponse, Transport, tag_of,
 };
 use crate::timers::Timers;
 use auth::{Asked, Auth};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub addresses: Vec<(Transport, SocketAddr)>,
     /// Name and password of every user; without it everybody is believed.
     pub credentials: Option<BTreeMap<String, String>>,
+    /// With which hash they are proven.
+    pub digest: Algorithm,
 }
 
 /// How much there is of everything.
@@ -99,8 +101,10 @@ pub struct Registrar {
 impl Registrar {
     /// An empty one.
     pub fn new(settings: Settings, now: Instant, random: &mut impl Random) -> Self {
-        let auth =
-            settings.credentials.clone().map(|credentials| Auth::new(&settings.domain, credentials, now, random));
+        let auth = settings
+            .credentials
+            .clone()
+            .map(|credentials| Auth::new(&settings.domain, credentials, settings.digest, now, random));
         Self {
             names: Names::new(random),
             auth,
@@ -213,8 +217,8 @@ impl Registrar {
         match auth.check(request, "Proxy-Authorization", now) {
             Asked::Proved(_) => true,
             asked @ (Asked::Nothing | Asked::Stale) => {
-                let challenges = auth.challenges(asked == Asked::Stale, now);
-                self.challenge(id, request, 407, "Proxy-Authenticate", &challenges);
+                let challenge = auth.challenge(asked == Asked::Stale, now);
+                self.challenge(id, request, 407, "Proxy-Authenticate", &challenge);
                 false
             }
             Asked::Wrong => {
@@ -224,16 +228,9 @@ impl Registrar {
         }
     }
 
-    fn challenge(
-        &mut self,
-        id: ServerTransaction,
-        request: &SipRequest,
-        status: u16,
-        field: &str,
-        challenges: &[String],
-    ) {
+    fn challenge(&mut self, id: ServerTransaction, request: &SipRequest, status: u16, field: &str, challenge: &str) {
         let mut response = SipResponse::to(request, status, &self.names.token());
-        challenges.iter().for_each(|challenge| response.headers.push(field, challenge));
+        response.headers.push(field, challenge);
         self.commands.push_back(SipCommand::Respond { transaction: id, response });
     }
 

@@ -47,8 +47,8 @@ impl Registrar {
         match auth.check(request, "Authorization", now) {
             Asked::Proved(name) if *name == **user => true,
             asked @ (Asked::Nothing | Asked::Stale) => {
-                let challenges = auth.challenges(asked == Asked::Stale, now);
-                self.challenge(id, request, 401, "WWW-Authenticate", &challenges);
+                let challenge = auth.challenge(asked == Asked::Stale, now);
+                self.challenge(id, request, 401, "WWW-Authenticate", &challenge);
                 false
             }
             Asked::Proved(_) | Asked::Wrong => {

@@ -55,7 +55,7 @@ impl World {
     fn with(credentials: Option<BTreeMap<String, String>>) -> Self {
         let here = SocketAddr::from(([127, 0, 0, 1], 5060));
         let addresses = vec![(Transport::Udp, here), (Transport::Tcp, here)];
-        let settings = Settings { domain: "example.org".to_owned(), addresses, credentials };
+        let settings = Settings { domain: "example.org".to_owned(), addresses, credentials, digest: Algorithm::Sha256 };
         let now = test_clock();
         Self { registrar: Registrar::new(settings, now, &mut |bytes: &mut [u8]| bytes.fill(7)), now, next: 0 }
     }

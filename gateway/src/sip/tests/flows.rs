@@ -1,3 +1,4 @@
+use super::super::SipTls;
 use super::*;
 use gateway_core::sip::SendFailure;
 use std::time::Instant;
@@ -81,4 +82,42 @@ async fn what_can_not_be_sent_fails() {
     bad.headers.push("Subject", "x\r\nRoute: <sip:evil>");
     let transaction = near.send(peer, bad);
     assert_eq!(near.next().await, SipEvent::Failed { transaction, why: SendFailure::Unreachable });
+}
+
+/// Nobody's key: it is only ever used here.
+const CERTIFICATE: &[u8] = include_bytes!("tls/certificate.pem");
+const KEY: &[u8] = include_bytes!("tls/key.pem");
+
+fn under_tls(tls: SipTls) -> End {
+    let listen = vec![(Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 0)))];
+    let (line, events) = SipLine::start(SipConfig { listen, tls: Some(tls), t1: Some(T1) }).expect("a free port");
+    End { line, events, next: 0 }
+}
+
+#[tokio::test]
+async fn tls_goes_to_who_shows_the_right_certificate() {
+    let server = || SipTls::default().with_certificate(CERTIFICATE, KEY).expect("a certificate");
+    let mut far = under_tls(server());
+    let peer = far.peer(Transport::Tls);
+    for (name, is_right) in [("sip.test", true), ("other.test", false)] {
+        let mut near = under_tls(server().with_authorities(CERTIFICATE, name).expect("a certificate"));
+        near.line.act(SipCommand::Open { peer });
+        if !is_right {
+            assert_eq!(near.next().await, SipEvent::Down { peer });
+            continue;
+        }
+        assert!(matches!(near.next().await, SipEvent::Up { .. }));
+        near.send(peer, request(Method::Register, Transport::Tls, "a"));
+        let (transaction, from, received) = far.request().await;
+        far.respond(transaction, &received, 200);
+        assert_eq!(near.response().await.status, 200);
+        far.send(from, request(Method::Invite, Transport::Tls, "b"));
+        assert_eq!(near.request().await.1, peer);
+        drop(near);
+        assert_eq!(
+            far.next().await,
+            SipEvent::Failed { transaction: ClientTransaction(1), why: SendFailure::Unreachable }
+        );
+        assert_eq!(far.next().await, SipEvent::Down { peer: from });
+    }
 }
