@@ -2,6 +2,7 @@
 
 mod support;
 
+mod a_far_side_is_bridged;
 mod a_foreign_stack_talks_to_the_echo;
 mod an_echo_comes_back;
 mod an_ice_restart_keeps_media;
