@@ -391,6 +391,7 @@ impl Session {
         }
         self.respond(request, Outcome::Ok { sdp: None });
         if let Some(at) = live {
+            self.decline(at, 603);
             self.end_call(at, EndReason::LocalHangUp, true, now);
         }
         Ok(())

@@ -107,6 +107,7 @@ impl<R: Random> Instance<R> {
         let Some(session) = self.sessions.get(&key).filter(|session| session.state().is_some()) else {
             if telephony.leases.remove(&key).is_some() {
                 telephony.agent.end(LeaseId(key.0));
+                telephony.legs.retain(|_, owner| *owner != key);
             }
             return;
         };
@@ -150,16 +151,32 @@ impl<R: Random> Instance<R> {
                 }
                 self.handle_dialled(key, peer, dialled, now);
             }
-            FarCommand::HangUp(leg) => agent.hang_up(leg),
+            FarCommand::HangUp(leg) => {
+                legs.remove(&leg);
+                agent.hang_up(leg);
+            }
             FarCommand::Ring(leg) => agent.ring(leg),
+            // A leg that is no more was told to be over.
             FarCommand::Accept(leg, description) => drop(agent.accept(leg, description, now)),
-            FarCommand::Reject(leg, status) => agent.reject(leg, status),
-            FarCommand::Offer(leg, description) => drop(agent.offer(leg, description)),
+            FarCommand::Reject(leg, status) => {
+                legs.remove(&leg);
+                agent.reject(leg, status);
+            }
+            FarCommand::Offer(leg, description) => {
+                // Another change is under way.
+                if agent.offer(leg, description).is_err()
+                    && let Some(session) = self.sessions.get_mut(&key)
+                {
+                    session.handle_offer_answered(leg, Err(491), now);
+                }
+            }
             FarCommand::AnswerOffer(leg, answer) => agent.answer_offer(leg, answer, now),
             FarCommand::Digit(leg, digit) => drop(agent.send_digit(leg, digit)),
             FarCommand::Transfer(leg, target, replaced) => {
-                if agent.transfer(leg, &target, replaced).is_err() {
-                    self.with_leg(leg, |session| session.handle_transfer(leg, 481, now));
+                if agent.transfer(leg, &target, replaced).is_err()
+                    && let Some(session) = self.sessions.get_mut(&key)
+                {
+                    session.handle_transfer(leg, 481, now);
                 }
             }
             FarCommand::AnswerTransfer(leg, status) => agent.answer_transfer(leg, status),

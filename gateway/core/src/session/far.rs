@@ -167,12 +167,6 @@ impl Session {
 
     pub(super) fn handle_ring_timeout(&mut self, now: Instant) {
         while let Some(at) = self.calls.iter().position(|call| ring_end(call).is_some_and(|end| end <= now)) {
-            if let (true, Some(leg)) = (self.calls[at].is_alerting(), self.calls[at].leg()) {
-                self.far(FarCommand::Reject(leg, 480));
-                if let Some(far) = &mut self.calls[at].far {
-                    far.leg = None;
-                }
-            }
             self.end_call(at, EndReason::NoAnswer, true, now);
         }
     }
@@ -208,15 +202,21 @@ impl Session {
         now: Instant,
     ) -> Result<(), FailReason> {
         let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
-        let (true, Some(far)) = (self.calls[at].is_alerting(), self.calls[at].far.as_mut()) else {
+        if !self.calls[at].is_alerting() {
             return Err(FailReason::WrongState);
-        };
-        if let Some(leg) = far.leg.take() {
-            self.far(FarCommand::Reject(leg, if busy { 486 } else { 603 }));
         }
+        self.decline(at, if busy { 486 } else { 603 });
         self.respond(request, Outcome::Ok { sdp: None });
         self.end_call(at, EndReason::LocalHangUp, true, now);
         Ok(())
+    }
+
+    /// The user's own refusal of a call that rings; of no other.
+    pub(super) fn decline(&mut self, at: usize, status: u16) {
+        let alerting = self.calls[at].is_alerting();
+        if let Some(leg) = self.calls[at].far.as_mut().filter(|_| alerting).and_then(|far| far.leg.take()) {
+            self.far(FarCommand::Reject(leg, status));
+        }
     }
 
     /// The media plane answered the browser and opened ports for the SIP side: dials, or answers the caller.
@@ -340,8 +340,12 @@ impl Session {
 
     /// The far side changes the session.
     pub fn handle_far_offer(&mut self, leg: LegId, offer: Option<String>) {
-        let Some(at) = self.by_leg(leg) else { return };
-        let Some(sdp) = self.calls[at].far.as_mut().and_then(|far| far.sdp.as_mut()) else { return };
+        let at = self.by_leg(leg);
+        let far = at.and_then(|at| self.calls[at].far.as_mut()).filter(|far| !far.restored);
+        let (Some(at), Some(sdp)) = (at, far.and_then(|far| far.sdp.as_mut())) else {
+            // A call that was taken over has no ports yet.
+            return self.far(FarCommand::AnswerOffer(leg, Err(491)));
+        };
         let answer = match offer {
             None => Ok((sdp.reoffer(), None)),
             Some(offer) => sdp.handle_offer(&offer).map(|(answer, media)| (answer, Some(media))),
@@ -489,6 +493,7 @@ impl Session {
 
     /// The far side's leg is over.
     pub fn handle_leg_ended(&mut self, leg: LegId, why: LegEnd, now: Instant) {
+        self.handle_asked_ended(leg);
         let Some(at) = self.by_leg(leg) else { return };
         let reason = match why {
             LegEnd::HungUp => EndReason::RemoteHangUp,
@@ -508,12 +513,16 @@ impl Session {
 
     /// A call was taken out: its far side goes with it.
     pub(super) fn release_far(&mut self, call: &mut Call) {
+        let alerting = call.is_alerting();
         let Some(far) = &mut call.far else { return };
         if let Some(asked) = far.asked.take() {
             self.respond(asked.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });
         }
-        if let Some(leg) = far.leg.take() {
-            self.far(FarCommand::HangUp(leg));
+        match far.leg.take() {
+            // Nobody declined, so that the user's other phones ring on.
+            Some(leg) if alerting => self.far(FarCommand::Reject(leg, 480)),
+            Some(leg) => self.far(FarCommand::HangUp(leg)),
+            None => {}
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Earlier {
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     until: Option<Instant>,
+    /// Far sides that the SIP side is about to ask or to hang up.
+    begun: usize,
     /// Far sides that were asked whether they are still there.
     asked: Vec<(LegId, SealedCall)>,
     /// Dead calls that were not asked for yet: no SIP server is there.
@@ -83,6 +85,7 @@ impl Session {
     }
 
     fn begin_recovery(&mut self, action: DeadCallAction, call: SealedCall) {
+        self.recovery.begun += 1;
         match (action, call.leg.clone()) {
             (DeadCallAction::Resume, SealedLeg::Up { dialog }) => {
                 self.far(FarCommand::Restore(Box::new((call, dialog))))
@@ -93,6 +96,7 @@ impl Session {
 
     /// A dead call was hung up; `done` is false while no SIP server is there.
     pub fn handle_hung_up(&mut self, call: SealedCall, done: bool) {
+        self.recovery.begun -= 1;
         match done {
             true => self.recovery.lost.push(call.call_id),
             false => self.recovery.waiting.push((DeadCallAction::HangUp, call)),
@@ -102,6 +106,7 @@ impl Session {
 
     /// A dead call's far side was asked; without a leg while no SIP server is there.
     pub fn handle_restoring(&mut self, call: SealedCall, leg: Option<LegId>) {
+        self.recovery.begun -= 1;
         match leg {
             Some(leg) => self.recovery.asked.push((leg, call)),
             None => self.recovery.waiting.push((DeadCallAction::Resume, call)),
@@ -133,6 +138,14 @@ impl Session {
         self.finish_recovery();
     }
 
+    /// A far side hung up while it was asked.
+    pub(super) fn handle_asked_ended(&mut self, leg: LegId) {
+        let Some(at) = self.recovery.asked.iter().position(|(asked, _)| *asked == leg) else { return };
+        let (_, sealed) = self.recovery.asked.swap_remove(at);
+        self.recovery.lost.push(sealed.call_id);
+        self.finish_recovery();
+    }
+
     fn come_back(&mut self, leg: LegId, sealed: SealedCall, new: (CallId, crate::call::PeerId), now: Instant) {
         let (id, peer) = new;
         let far = FarCall {
@@ -155,7 +168,8 @@ impl Session {
     /// Tells what became of the dead calls once that is known of all of them.
     fn finish_recovery(&mut self) {
         let recovery = &mut self.recovery;
-        if recovery.until.is_none() || !recovery.asked.is_empty() || !recovery.waiting.is_empty() {
+        let is_open = recovery.begun > 0 || !recovery.asked.is_empty() || !recovery.waiting.is_empty();
+        if recovery.until.is_none() || is_open {
             return;
         }
         recovery.until = None;

@@ -180,13 +180,15 @@ pub struct SipCounts {
 enum Purpose {
     Heartbeat(usize),
     Register(LeaseId, usize),
-    Unregister,
+    /// Of a lease or leg that is no more.
+    Farewell,
     Invite(LegId),
     Offer(LegId),
+    Info(LegId),
     Refer(LegId),
     /// OPTIONS in a dialog that was taken over.
     Probe(LegId),
-    /// BYE, INFO: whatever the answer, nothing follows.
+    /// BYE, NOTIFY: whatever the answer, nothing follows.
     Notice(LeaseId),
 }
 
@@ -312,7 +314,7 @@ impl Agent {
 
     fn handle_response(&mut self, transaction: ClientTransaction, response: SipResponse, now: Instant) {
         let Some(pending) = self.pending.get(&transaction) else {
-            return self.handle_late_response(transaction, &response);
+            return self.handle_late_response(&response);
         };
         let (purpose, server) = (pending.purpose, pending.server);
         self.handle_heard(server, now);
@@ -330,13 +332,9 @@ impl Agent {
             Purpose::Invite(leg) => self.handle_invite_response(leg, &response, now),
             Purpose::Offer(leg) if response.is_final() => self.handle_offer_response(leg, request, &response, now),
             Purpose::Probe(leg) if response.is_final() => self.handle_probe_response(leg, Some(&response)),
-            Purpose::Refer(leg) if response.is_final() && !response.is_success() => {
-                self.news.push_back(SipNews::Transfer { leg, status: response.status });
-            }
-            Purpose::Refer(leg) if response.is_final() => {
-                self.news.push_back(SipNews::Transfer { leg, status: 100 });
-            }
-            Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+            Purpose::Refer(leg) if response.is_final() => self.handle_refer_response(leg, response.status),
+            Purpose::Info(leg) if is_lost(response.status) => self.end_leg(leg, LegEnd::FarLost),
+            Purpose::Heartbeat(_) | Purpose::Farewell | Purpose::Notice(_) | Purpose::Info(_) => {}
             Purpose::Register(..) | Purpose::Offer(_) | Purpose::Refer(_) | Purpose::Probe(_) => {}
         }
     }
@@ -349,11 +347,13 @@ impl Agent {
                 let status = if why == SendFailure::TimedOut { 408 } else { 503 };
                 self.end_leg(leg, LegEnd::of_status(status));
             }
-            // Neither an answer nor a way: the far side or its server has gone (RFC 3261 §12.2.1.2).
-            Purpose::Offer(leg) => self.end_leg(leg, LegEnd::FarLost),
+            Purpose::Offer(leg) => {
+                let is_silent = why == SendFailure::TimedOut && self.servers[pending.server].alive;
+                self.handle_offer_failed(leg, &pending.request, is_silent, now);
+            }
             Purpose::Refer(leg) => self.news.push_back(SipNews::Transfer { leg, status: 408 }),
             Purpose::Probe(leg) => self.handle_probe_response(leg, None),
-            Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+            Purpose::Heartbeat(_) | Purpose::Farewell | Purpose::Notice(_) | Purpose::Info(_) => {}
         }
     }
 
@@ -364,8 +364,8 @@ impl Agent {
             401 => ("WWW-Authenticate", "Authorization"),
             _ => ("Proxy-Authenticate", "Proxy-Authorization"),
         };
-        let realm = |challenge: &Challenge| challenge.realm == self.settings.realm;
-        let Some(challenge) = Challenge::strongest(response.headers.all(asked)).filter(realm) else { return false };
+        let ours = |value: &&str| Challenge::parse(value).is_some_and(|one| one.realm == self.settings.realm);
+        let Some(challenge) = Challenge::strongest(response.headers.all(asked).filter(ours)) else { return false };
         let Some(credentials) = pending.credentials.clone() else { return false };
         if pending.challenged && !challenge.stale {
             return false;
@@ -383,21 +383,23 @@ impl Agent {
 
     /// A request that goes out again has the next number (RFC 3261 §8.1.3.5), which its dialog must know.
     fn count_on(&mut self, purpose: Purpose, request: &mut SipRequest) {
-        let next = request.cseq().unwrap_or(0) + 1;
-        request.headers.set("CSeq", format!("{next} {}", request.method));
+        let mut next = request.cseq().unwrap_or(0) + 1;
         match purpose {
             Purpose::Register(lease, server) => {
                 if let Some(lease) = self.leases.get_mut(&lease) {
                     lease.set_cseq(server, next);
                 }
             }
-            Purpose::Offer(leg) | Purpose::Refer(leg) | Purpose::Probe(leg) => {
+            Purpose::Offer(leg) | Purpose::Info(leg) | Purpose::Refer(leg) | Purpose::Probe(leg) => {
                 if let Some(up) = self.legs.get_mut(&leg).and_then(Leg::up) {
-                    up.dialog.cseq = up.dialog.cseq.max(next);
+                    // Others may have been sent since.
+                    next = next.max(up.dialog.cseq + 1);
+                    up.dialog.cseq = next;
                 }
             }
-            Purpose::Invite(_) | Purpose::Heartbeat(_) | Purpose::Unregister | Purpose::Notice(_) => {}
+            Purpose::Invite(_) | Purpose::Heartbeat(_) | Purpose::Farewell | Purpose::Notice(_) => {}
         }
+        request.headers.set("CSeq", format!("{next} {}", request.method));
     }
 
     /// Gives the request its Via and sends it; an INVITE and a re-INVITE are known by their leg from then on.
@@ -432,10 +434,12 @@ impl Agent {
     fn lease_of(&self, purpose: Purpose) -> Option<LeaseId> {
         match purpose {
             Purpose::Register(lease, _) | Purpose::Notice(lease) => Some(lease),
-            Purpose::Invite(leg) | Purpose::Offer(leg) | Purpose::Refer(leg) | Purpose::Probe(leg) => {
-                self.legs.get(&leg).map(|leg| leg.lease)
-            }
-            Purpose::Heartbeat(_) | Purpose::Unregister => None,
+            Purpose::Invite(leg)
+            | Purpose::Offer(leg)
+            | Purpose::Info(leg)
+            | Purpose::Refer(leg)
+            | Purpose::Probe(leg) => self.legs.get(&leg).map(|leg| leg.lease),
+            Purpose::Heartbeat(_) | Purpose::Farewell => None,
         }
     }
 
@@ -460,8 +464,10 @@ impl Agent {
     fn refuse(&mut self, transaction: ServerTransaction, request: &SipRequest, status: u16) {
         let tag = self.names.token();
         let mut response = SipResponse::to(request, status, &tag);
-        if status == 503 {
-            response.headers.push("Retry-After", "5");
+        match status {
+            503 => response.headers.push("Retry-After", "5"),
+            422 => response.headers.push("Min-SE", outgoing::MIN_SESSION.as_secs().to_string()),
+            _ => {}
         }
         self.respond(None, transaction, response);
     }
@@ -523,6 +529,11 @@ impl Agent {
             self.news.push_back(SipNews::Ended { leg: id, why });
         }
     }
+}
+
+/// The far side, or a server on the way, knows the dialog no more (RFC 3261 §12.2.1.2).
+fn is_lost(status: u16) -> bool {
+    matches!(status, 481 | 408)
 }
 
 /// The parts of a request outside a dialog that all have in common.

@@ -53,6 +53,15 @@ impl Dialog {
         })
     }
 
+    /// The dialog that a 2xx makes of an INVITE of ours that nobody remembers.
+    #[must_use]
+    pub fn of_late_response(response: &SipResponse) -> Option<Self> {
+        let mut headers = response.headers.clone();
+        headers.remove("Contact");
+        let uri = contact(&response.headers)?;
+        Self::of_response(&SipRequest { method: Method::Invite, uri, headers, body: None }, response)
+    }
+
     /// The dialog that the far side's INVITE makes once we answer with `tag` (RFC 3261 §12.1.1).
     #[must_use]
     pub fn of_request(invite: &SipRequest, tag: &str) -> Option<Self> {

@@ -152,6 +152,11 @@ impl Registration {
         self.ask(Ask::Register { expires: self.wanted });
     }
 
+    fn query_before_refresh(&mut self) {
+        self.refresh_after_query = true;
+        self.ask(Ask::Query);
+    }
+
     fn ask(&mut self, ask: Ask) {
         self.state = State::Asked(ask);
         self.ask = Some(ask);
@@ -275,12 +280,16 @@ impl Registration {
     /// Acts on what is due. `held` while the browser's socket is not there: then nothing is refreshed.
     pub fn handle_timeout(&mut self, held: bool, now: Instant) {
         match self.state {
-            State::Waiting { at: Some(at) } if at <= now && !held => self.register(),
-            State::Bound(times) if held && times.expires <= now => self.suspend("not-refreshed"),
-            State::Bound(times) if !held && times.refresh <= now => {
-                self.refresh_after_query = true;
-                self.ask(Ask::Query);
+            State::Waiting { at: Some(at) } if at <= now && !held => match self.bound {
+                // Meanwhile another instance may have taken the user.
+                Some(times) if times.expires <= now => self.query_before_refresh(),
+                Some(_) | None => self.register(),
+            },
+            State::Bound(times) if held && times.expires <= now => {
+                self.state = State::Waiting { at: Some(now) };
+                self.tell(Registered::No("not-refreshed"));
             }
+            State::Bound(times) if !held && times.refresh <= now => self.query_before_refresh(),
             State::Bound(_) if !held && self.looks.last().is_some_and(|look| *look <= now) => {
                 self.looks.pop();
                 self.ask(Ask::Query);

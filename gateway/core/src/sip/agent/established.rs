@@ -3,7 +3,7 @@
 use super::incoming::offered_timer;
 use super::leg::{Leg, LegState, SessionTimer};
 use super::outgoing::{agreed_timer, lists};
-use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled};
+use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, is_lost};
 use crate::sip::address::NameAddr;
 use crate::sip::command::ServerTransaction;
 use crate::sip::message::{Body, Method, SipRequest, SipResponse};
@@ -27,6 +27,7 @@ impl Agent {
     }
 
     pub(super) fn send_in_dialog(&mut self, lease: LeaseId, server: usize, purpose: Purpose, mut request: SipRequest) {
+        let server = self.way_of(server);
         let targets = matches!(request.method, Method::Invite | Method::Update | Method::Refer);
         if targets && let Some(contact) = self.contact_of(lease, server) {
             request.headers.push("Contact", contact);
@@ -69,16 +70,15 @@ impl Agent {
         response: &SipResponse,
         now: Instant,
     ) {
-        // The dialog is gone on the far side (RFC 3261 §12.2.1.2).
-        if matches!(response.status, 481 | 408) {
-            return self.end_leg(id, LegEnd::FarLost);
+        if is_lost(response.status) {
+            return self.lose(id);
         }
         let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
         up.ours = None;
         if response.is_success() {
             up.dialog.refresh_target(&response.headers);
             self.changed.insert(id);
-            up.timer = agreed_timer(&response.headers, now).or(up.timer.map(|timer| timer.again(now)));
+            up.timer = agreed_timer(&response.headers, now).or(up.timer.map(|timer| timer.renewed(now)));
         }
         let offered = request.is_some_and(|request| request.body.is_some());
         if offered {
@@ -89,6 +89,29 @@ impl Agent {
             self.news.push_back(SipNews::OfferAnswered { leg: id, answer });
         }
         self.settle_session_timer(id);
+    }
+
+    /// Our offer was not answered. A far side that `is_silent` although its server answers has gone (RFC 3261 §12.2.1.2); a
+    /// server that can't be reached says nothing about it.
+    pub(super) fn handle_offer_failed(&mut self, id: LegId, request: &SipRequest, is_silent: bool, now: Instant) {
+        if is_silent {
+            return self.lose(id);
+        }
+        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
+        up.ours = None;
+        up.timer = up.timer.map(|timer| timer.again(now));
+        if request.body.is_some() {
+            self.news.push_back(SipNews::OfferAnswered { leg: id, answer: Err(503) });
+        }
+        self.settle_session_timer(id);
+    }
+
+    /// The far side has gone; if not, it learns that we have.
+    fn lose(&mut self, id: LegId) {
+        if self.legs.contains_key(&id) {
+            self.hang_up(id);
+            self.news.push_back(SipNews::Ended { leg: id, why: LegEnd::FarLost });
+        }
     }
 
     /// Answers a change that the far side asked for, with a description or a status.
@@ -124,7 +147,7 @@ impl Agent {
         let mut info = up.dialog.request(Method::Info);
         let text = format!("Signal={digit}\r\nDuration=160\r\n");
         info.body = Some(Body { content_type: "application/dtmf-relay".to_owned(), text });
-        self.send_in_dialog(lease, server, Purpose::Notice(lease), info);
+        self.send_in_dialog(lease, server, Purpose::Info(id), info);
         Ok(())
     }
 
@@ -148,6 +171,15 @@ impl Agent {
         }
         self.send_in_dialog(lease, server, Purpose::Refer(id), refer);
         Ok(())
+    }
+
+    pub(super) fn handle_refer_response(&mut self, id: LegId, status: u16) {
+        // What comes of it will be told by NOTIFY.
+        let status = if (200..300).contains(&status) { 100 } else { status };
+        self.news.push_back(SipNews::Transfer { leg: id, status });
+        if is_lost(status) {
+            self.lose(id);
+        }
     }
 
     pub(super) fn handle_in_dialog(&mut self, transaction: ServerTransaction, request: SipRequest, now: Instant) {
@@ -271,10 +303,9 @@ impl Agent {
     pub(super) fn handle_session_timer(&mut self, id: LegId, now: Instant) {
         let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
         let Some(timer) = up.timer else { return };
-        if !timer.we_refresh {
+        if timer.until <= now {
             // Nobody refreshed: the far side has gone (RFC 4028 §10).
-            self.hang_up(id);
-            return self.news.push_back(SipNews::Ended { leg: id, why: LegEnd::FarLost });
+            return self.lose(id);
         }
         up.timer = Some(SessionTimer::again(timer, now));
         if up.ours.is_none() && up.theirs.is_none() {

@@ -1,12 +1,12 @@
 //! Calls to our user, up to our final answer.
 
 use super::leg::{Alerting, Leg, LegState, SessionTimer, Up};
-use super::outgoing::{MIN_SESSION, lists, session_expires};
+use super::outgoing::{MIN_SESSION, asked_seconds, lists, session_expires};
 use super::{ALLOW, Agent, AgentError, LeaseId, LegEnd, LegId, SipNews, display_of};
-use crate::sip::address::SipUri;
+use crate::sip::address::{SipUri, tag_of};
 use crate::sip::command::ServerTransaction;
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{Body, SipRequest, SipResponse};
+use crate::sip::message::{Body, Headers, SipRequest, SipResponse};
 use std::time::{Duration, Instant};
 
 impl Agent {
@@ -14,7 +14,7 @@ impl Agent {
         let lease = match self.place_for(&request) {
             Ok(lease) => lease,
             Err(status) => {
-                self.counts.refused += u64::from(status != 404);
+                self.counts.refused += u64::from(!matches!(status, 404 | 482));
                 return self.refuse(transaction, &request, status);
             }
         };
@@ -38,10 +38,23 @@ impl Agent {
             return Err(420);
         }
         match () {
+            () if self.is_merged(request) => Err(482),
+            () if is_too_brief(&request.headers) => Err(422),
             () if self.legs.len() >= self.settings.legs => Err(503),
             () if self.legs_of(*id) >= self.settings.legs_per_lease => Err(486),
             () => Ok(*id),
         }
+    }
+
+    /// The same call came another way (RFC 3261 §8.2.2.2).
+    fn is_merged(&self, request: &SipRequest) -> bool {
+        let caller = request.headers.get("From").and_then(tag_of);
+        let legs = request.headers.get("Call-ID").and_then(|id| self.by_call_id.get(id)).into_iter().flatten();
+        legs.filter_map(|id| self.legs.get(id)).any(|leg| match &leg.state {
+            LegState::Alerting(Alerting { dialog, .. }) => Some(dialog.remote_tag()) == caller,
+            LegState::Up(up) => Some(up.dialog.remote_tag()) == caller,
+            LegState::Calling(_) => false,
+        })
     }
 
     /// Tells the caller that it rings.
@@ -82,12 +95,13 @@ impl Agent {
         Ok(())
     }
 
-    /// Declines a call.
+    /// Declines a call. One that was taken over is answered already and gets a BYE.
     pub fn reject(&mut self, id: LegId, status: u16) {
-        self.answer_alerting(id, status, None);
-        if self.is_alerting(id) {
-            self.remove_leg(id);
+        if !self.is_alerting(id) {
+            return self.hang_up(id);
         }
+        self.answer_alerting(id, status, None);
+        self.remove_leg(id);
     }
 
     fn answer_alerting(&mut self, id: LegId, status: u16, body: Option<Body>) {
@@ -128,6 +142,11 @@ impl Agent {
             self.news.push_back(SipNews::Ended { leg: id, why: LegEnd::FarLost });
         }
     }
+}
+
+/// Fewer seconds than we take, of a caller who can be told so (RFC 4028 §9).
+fn is_too_brief(headers: &Headers) -> bool {
+    asked_seconds(headers).is_some_and(|asked| asked < MIN_SESSION) && lists(headers, "Supported", "timer")
 }
 
 /// The session timer of a call that we answer (RFC 4028 §9): we refresh, unless the caller claims it.

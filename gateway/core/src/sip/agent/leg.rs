@@ -105,17 +105,29 @@ pub(super) struct SessionTimer {
     pub(super) interval: Duration,
     pub(super) we_refresh: bool,
     pub(super) due: Instant,
+    /// Without a refresh the call ends then.
+    pub(super) until: Instant,
 }
+
+/// A refresh that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl SessionTimer {
     /// We refresh at half the time; without a refresh of the far side we end at a third, or 32 s, before the end (RFC 4028 §10).
     pub(super) fn new(interval: Duration, we_refresh: bool, now: Instant) -> Self {
         let margin = (interval / 3).min(Duration::from_secs(32));
-        Self { interval, we_refresh, due: now + if we_refresh { interval / 2 } else { interval - margin } }
+        let until = now + interval - margin;
+        Self { interval, we_refresh, due: if we_refresh { now + interval / 2 } else { until }, until }
     }
 
-    pub(super) fn again(self, now: Instant) -> Self {
+    /// Refreshed.
+    pub(super) fn renewed(self, now: Instant) -> Self {
         Self::new(self.interval, self.we_refresh, now)
+    }
+
+    /// Not refreshed yet.
+    pub(super) fn again(self, now: Instant) -> Self {
+        Self { due: (now + RETRY).min(self.until), ..self }
     }
 }
 

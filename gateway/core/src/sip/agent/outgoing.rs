@@ -2,7 +2,7 @@
 
 use super::leg::{Calling, Leg, LegState, SessionTimer, Up};
 use super::{ALLOW, Agent, AgentError, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, request};
-use crate::sip::address::{NameAddr, tag_of};
+use crate::sip::address::tag_of;
 use crate::sip::command::{ClientTransaction, SipCommand};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Body, Headers, Method, SipRequest, SipResponse};
@@ -130,27 +130,28 @@ impl Agent {
 
     /// A 2xx for a transaction that is done: another fork answered too (RFC 3261 §13.2.2.4). It was acknowledged; now it is hung
     /// up. A repetition of the 2xx that made the call carries its tags and is nothing new.
-    pub(super) fn handle_late_response(&mut self, _transaction: ClientTransaction, response: &SipResponse) {
-        if !response.is_success() || !response.headers.get("CSeq").is_some_and(|cseq| cseq.ends_with("INVITE")) {
+    pub(super) fn handle_late_response(&mut self, response: &SipResponse) {
+        let of_invite = response.headers.get("CSeq").is_some_and(|cseq| cseq.ends_with("INVITE"));
+        let Some(mut other) = Dialog::of_late_response(response).filter(|_| of_invite && response.is_success()) else {
             return;
-        }
-        let Some(call_id) = response.headers.get("Call-ID") else { return };
-        let Some(tag) = response.headers.get("To").and_then(tag_of) else { return };
-        let legs = self.by_call_id.get(call_id).cloned().unwrap_or_default();
-        for id in legs {
-            let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { continue };
-            if up.dialog.remote_tag() == tag {
-                continue;
+        };
+        let legs = self.by_call_id.get(&other.call_id).into_iter().flatten();
+        let known = legs.filter_map(|id| self.legs.get(id)).find_map(|leg| match &leg.state {
+            LegState::Up(up) => Some((leg.lease, leg.server, up.dialog.remote_tag() == other.remote_tag())),
+            LegState::Calling(_) | LegState::Alerting(_) => None,
+        });
+        match known {
+            Some((_, _, true)) => {}
+            Some((lease, server, false)) => {
+                self.send_in_dialog(lease, server, Purpose::Notice(lease), other.request(Method::Bye));
             }
-            let mut other = up.dialog.clone();
-            other.remote = response.headers.get("To").unwrap_or_default().to_owned();
-            other.refresh_target(&response.headers);
-            other.routes =
-                NameAddr::list(response.headers.all("Record-Route")).iter().rev().map(ToString::to_string).collect();
-            let bye = other.request(Method::Bye);
-            let Some(leg) = self.legs.get(&id) else { continue };
-            let (server, lease) = (leg.server, leg.lease);
-            self.send_in_dialog(lease, server, Purpose::Notice(lease), bye);
+            None => {
+                // Our user has hung up meanwhile; whoever challenges this BYE runs into the session timer.
+                let request = other.request(Method::Bye);
+                let server = self.any_server().unwrap_or_default();
+                let purpose = Purpose::Farewell;
+                self.transmit(Pending { purpose, server, request, credentials: None, challenged: false });
+            }
         }
     }
 
@@ -173,10 +174,16 @@ pub(super) fn agreed_timer(headers: &Headers, now: Instant) -> Option<SessionTim
 
 /// Session-Expires: the interval and who refreshes.
 pub(super) fn session_expires(headers: &Headers) -> Option<(Duration, Option<String>)> {
-    let mut parts = headers.get("Session-Expires").or_else(|| headers.get("x"))?.split(';').map(str::trim);
-    let seconds = parts.next()?.parse::<u32>().ok()?;
+    let interval = asked_seconds(headers)?.max(MIN_SESSION);
+    let mut parts = headers.get("Session-Expires")?.split(';').map(str::trim);
     let refresher = parts.find_map(|part| part.strip_prefix("refresher=").map(str::to_ascii_lowercase));
-    Some((Duration::from_secs(u64::from(seconds)).max(MIN_SESSION), refresher))
+    Some((interval, refresher))
+}
+
+/// The interval in Session-Expires, as it stands there.
+pub(super) fn asked_seconds(headers: &Headers) -> Option<Duration> {
+    let seconds = headers.get("Session-Expires")?.split(';').next()?.trim().parse::<u32>().ok()?;
+    Some(Duration::from_secs(u64::from(seconds)))
 }
 
 /// Whether a comma-separated header field lists a token.

@@ -154,7 +154,7 @@ impl Agent {
         }
         // By the exact Contact URI and without the instance: what a newer generation bound is not meant.
         let Some(contact) = self.contact_of(id, server) else { return };
-        self.register(id, server, Purpose::Unregister, Some(format!("{contact};expires=0")), None);
+        self.register(id, server, Purpose::Farewell, Some(format!("{contact};expires=0")), None);
     }
 
     /// The Contact of this lease towards a server, in angle brackets.

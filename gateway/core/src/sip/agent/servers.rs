@@ -18,8 +18,9 @@ const RATE: u32 = 2_000;
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) peer: Peer,
-    /// Our end of the flow; `None` while it is down.
+    /// Our end of the flow, or of the last one; `None` before the first.
     pub(super) local: Option<SocketAddr>,
+    is_up: bool,
     /// It answered since the flow is up.
     pub(super) alive: bool,
     heard: Instant,
@@ -29,7 +30,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(peer: Peer, now: Instant) -> Self {
-        Self { peer, local: None, alive: false, heard: now, due: now, opening: false }
+        Self { peer, local: None, is_up: false, alive: false, heard: now, due: now, opening: false }
     }
 }
 
@@ -52,6 +53,15 @@ impl Agent {
         (0..self.servers.len()).find(|server| self.servers[*server].alive && lease.is_bound_at(*server))
     }
 
+    /// The server that a running call's requests go through: its own, or another one while that does not work.
+    pub(super) fn way_of(&self, own: usize) -> usize {
+        if self.servers[own].alive { own } else { self.any_server().unwrap_or(own) }
+    }
+
+    pub(super) fn any_server(&self) -> Option<usize> {
+        self.servers.iter().position(|server| server.alive)
+    }
+
     pub(super) fn settle_server(&mut self, server: usize) {
         let due = self.servers[server].due;
         self.timers.set(Due::Server(server), Some((due, "sip server")));
@@ -59,19 +69,19 @@ impl Agent {
 
     pub(super) fn handle_server_timeout(&mut self, index: usize, now: Instant) {
         let server = &mut self.servers[index];
-        match server.local {
-            None if !server.opening => {
+        match server.is_up {
+            false if !server.opening => {
                 server.opening = true;
                 server.due = now + SILENCE * 4;
                 let peer = server.peer;
                 self.commands.push_back(SipCommand::Open { peer });
             }
-            None => {
+            false => {
                 // Neither up nor down was told in all that time: ask again.
                 server.opening = false;
                 server.due = now + REOPEN;
             }
-            Some(_) => {
+            true => {
                 server.due = now + HEARTBEAT;
                 if server.alive && now.saturating_duration_since(server.heard) >= SILENCE {
                     server.alive = false;
@@ -105,7 +115,8 @@ impl Agent {
     pub(super) fn handle_up(&mut self, peer: Peer, local: SocketAddr, now: Instant) {
         let Some(index) = self.servers.iter().position(|server| server.peer == peer) else { return };
         let server = &mut self.servers[index];
-        (server.local, server.opening, server.heard, server.due) = (Some(local), false, now, now + HEARTBEAT);
+        (server.local, server.is_up, server.opening) = (Some(local), true, false);
+        (server.heard, server.due) = (now, now + HEARTBEAT);
         self.beat(index);
         self.settle_server(index);
     }
@@ -113,7 +124,7 @@ impl Agent {
     pub(super) fn handle_down(&mut self, peer: Peer, now: Instant) {
         let Some(index) = self.servers.iter().position(|server| server.peer == peer) else { return };
         let server = &mut self.servers[index];
-        (server.local, server.opening, server.alive, server.due) = (None, false, false, now + REOPEN);
+        (server.is_up, server.opening, server.alive, server.due) = (false, false, false, now + REOPEN);
         self.suspend_registrations(index, "sip-server-unreachable");
         self.settle_server(index);
     }

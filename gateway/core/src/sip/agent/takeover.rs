@@ -118,10 +118,6 @@ impl Agent {
         Some(id)
     }
 
-    fn any_server(&self) -> Option<usize> {
-        self.servers.iter().position(|server| server.alive)
-    }
-
     pub(super) fn handle_probe_response(&mut self, leg: LegId, response: Option<&SipResponse>) {
         let restored = match response.map(|response| response.status) {
             // Whoever understands neither the method nor the body knows the dialog nevertheless (RFC 3261 §11.2).
