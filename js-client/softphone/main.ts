@@ -1,21 +1,28 @@
 /**
- * The softphone page: wires the library to the story (story.ts) and the story to the page (page.ts).
+ * The softphone page: wires the library to the story (story.ts), the story to the page (page.ts), and the page to the library
+ * (phone.ts).
+ *
+ * A link may say who signs in and who is to be called: `?user=bob&call=alice`. It signs in, and calls on a click.
  *
  * For tests and the browser's console `window.holdfast` holds `client` (the GatewayClient, undefined before the first
- * sign-in), `call` (the current Call, undefined without one) and `story` (what the page shows).
+ * sign-in), `call` (the Call in front, undefined without one) and `story` (what the page shows).
  */
 import {
   type Call,
-  type CallEvents,
   type CallOptions,
   type ClientEvents,
   GatewayClient,
   HoldfastError,
   type SessionInfo,
 } from "../src/index.ts";
-import { element, Page, showTokenField } from "./page.ts";
+import { behind, ringing, ringOf } from "./calls.ts";
+import { Devices } from "./devices.ts";
+import { element, input, onClick, onSubmit } from "./dom.ts";
+import { Page, showTokenField } from "./page.ts";
+import { Phone } from "./phone.ts";
 import { Meter, Player } from "./sound.ts";
 import { type Action, begin, type Story, screen, type Told, tell } from "./story.ts";
+import { Tones } from "./tones.ts";
 
 declare global {
   interface Window {
@@ -40,6 +47,8 @@ const CLIENT_EVENTS: (keyof ClientEvents)[] = [
   "serviceunavailable",
   "serviceavailable",
   "callsresynced",
+  "sessionrecovered",
+  "incomingcall",
   "ended",
   "redialed",
   "draining",
@@ -48,14 +57,22 @@ const CLIENT_EVENTS: (keyof ClientEvents)[] = [
   "unauthorized",
   "gaveup",
 ];
-const CALL_EVENTS: (keyof CallEvents)[] = ["statechange", "mediachange", "mutechange", "mediastalled", "mediaresumed"];
-
 let story = begin();
 let client: GatewayClient | undefined;
-let call: Call | undefined;
 let context: AudioContext | undefined;
 
-const page = new Page(act);
+const phone = new Phone({ hear, story: () => story, client: () => client, arrived: showCall });
+const page = new Page(act, {
+  answer: (id, video) => wake() && void phone.answer(id, { video }),
+  reject: (id) => phone.reject(id),
+  toFront: (id) => void phone.toFront(id),
+  key: press,
+});
+const tones = new Tones(() => (context?.state === "running" ? context : undefined));
+const devices = new Devices(
+  (id) => void chooseMicrophone(id),
+  () => client?.microphone.track?.getSettings().deviceId,
+);
 const ownMeter = new Meter(element("own-level", HTMLElement));
 const remoteMeter = new Meter(element("remote-level", HTMLElement));
 const player = new Player(
@@ -68,6 +85,14 @@ const player = new Player(
 function hear(told: Told): void {
   story = tell(story, told, Date.now());
   page.draw(story, Date.now());
+  showCall();
+}
+
+/** Makes sound possible; browsers let it start in answer to a click or a key alone. */
+function wake(): true {
+  context ??= new AudioContext();
+  void context.resume().catch(() => {});
+  return true;
 }
 
 // Signing in and out.
@@ -76,7 +101,10 @@ function hear(told: Told): void {
 type Way = { user: string } | { token: string };
 
 function newClient(way: Way): GatewayClient {
-  const made = new GatewayClient("user" in way ? way : { token: () => given(way.token) });
+  const made = new GatewayClient({
+    ...("user" in way ? way : { token: () => given(way.token) }),
+    onCallLost: () => (input("resume").checked ? "resume" : "hang_up"),
+  });
   for (const type of CLIENT_EVENTS) {
     made.on(type, (detail) => {
       if (made === client) {
@@ -86,9 +114,10 @@ function newClient(way: Way): GatewayClient {
     });
   }
   made.on("capabilitieschange", hearCapabilities);
-  made.on("ended", (end) => end.call === call && forgetCall());
-  made.on("redialed", (again) => adopt(again.call));
+  made.on("incomingcall", ({ call }) => phone.adopt(call));
+  made.on("redialed", ({ call }) => phone.adopt(call));
   made.on("gaveup", () => hear({ type: "page.retry-at", at: Date.now() + RETRY_AFTER_GIVING_UP_MS }));
+  made.on("signedin", () => void devices.refresh());
   return made;
 }
 
@@ -148,33 +177,22 @@ async function signOut(): Promise<void> {
 // Calls.
 
 function dial(target: string, options: CallOptions): void {
-  // Made in a click, so that browsers let it and the far side's sound start.
-  context ??= new AudioContext();
-  void context.resume().catch(() => {});
-  hear({ type: "page.dialing", target, video: options.video ?? false });
-  try {
-    adopt(client?.call(target, options));
-  } catch (error) {
-    story = { ...story, call: undefined };
-    hear({ type: "page.not-dialed", reason: error instanceof HoldfastError ? error.reason : "webrtc" });
-  }
+  wake();
+  void phone.dial(target, options).then(() => devices.refresh());
 }
 
-function adopt(made: Call | undefined): void {
-  call = made;
-  if (!made) {
-    return;
+/** Plays the call in front, and rings for those that wait. */
+let shown: Call | undefined;
+function showCall(): void {
+  const call = phone.front;
+  if (call !== shown) {
+    shown = call;
+    player.stop();
+    void devices.refresh();
   }
-  for (const type of CALL_EVENTS) {
-    made.on(type, (detail) => made === call && hear({ type: `call.${type}`, detail } as Told));
+  if (call && call.remoteStream.getTracks().length > 0) {
+    player.play(call.remoteStream);
   }
-  made.on("capabilitieschange", () => made === call && hear({ type: "page.control", preserved: made.preserved }));
-  made.on("remotestream", ({ stream }) => made === call && player.play(stream));
-}
-
-function forgetCall(): void {
-  call = undefined;
-  player.stop();
 }
 
 function redial(options: CallOptions): void {
@@ -183,9 +201,36 @@ function redial(options: CallOptions): void {
   }
 }
 
+/** Without a microphone: the call that rings, or the last one once more. */
+function listenOnly(): void {
+  const [call] = ringing(story);
+  if (call && wake()) {
+    void phone.answer(call.id, { audio: false, video: false });
+  } else {
+    redial({ audio: false, video: false });
+  }
+}
+
+function press(digit: string): void {
+  tones.key(digit);
+  phone.press(digit);
+}
+
+async function chooseMicrophone(id: string | undefined): Promise<void> {
+  try {
+    await (id === undefined ? client?.microphone.open() : client?.microphone.choose(id));
+  } catch (error) {
+    if (error instanceof HoldfastError) {
+      hear({ type: "page.microphone-failed", error });
+    }
+  }
+  await devices.refresh();
+}
+
 const ACTS: Record<Action, () => void> = {
   redial: () => redial({}),
-  "listen-only": () => redial({ audio: false, video: false }),
+  "call-back": () => redial({}),
+  "listen-only": listenOnly,
   "without-video": () => redial({ video: false }),
   retry: () => retry(),
   "sound-on": () => {
@@ -210,6 +255,7 @@ function retry(): void {
 // The page.
 
 function frame(): void {
+  const call = phone.front;
   const sent = call?.peerConnection?.getSenders().map((sender) => sender.track) ?? [];
   const arriving = call?.remoteStream.getAudioTracks()[0];
   ownMeter.listen(context, sent.find((track) => track?.kind === "audio") ?? undefined);
@@ -223,26 +269,18 @@ function frame(): void {
 function tick(): void {
   const now = Date.now();
   page.tick(story, now);
+  const ring = ringOf(story);
+  // Where the other end sends its own ringing, that is what is heard.
+  tones.ring(ring === "ringback" && remoteMeter.moves ? undefined : ring);
   if (story.state === "gave-up" && story.retryAt !== undefined && now >= story.retryAt) {
     retry();
   }
 }
 
-function onSubmit(id: string, run: () => void): void {
-  element(id, HTMLFormElement).addEventListener("submit", (event) => {
-    event.preventDefault();
-    run();
-  });
-}
-
-function onClick(id: string, run: () => void): void {
-  element(id, HTMLButtonElement).addEventListener("click", run);
-}
-
-const input = (id: string) => element(id, HTMLInputElement);
 const wantsVideo = () => input("video").checked;
 
 onSubmit("sign-in", () => {
+  wake();
   const token = input("token").value.trim();
   void signIn(token ? { token } : { user: input("user").value.trim() });
 });
@@ -252,12 +290,28 @@ onSubmit("dial", () => {
     dial(target, { video: wantsVideo() });
   }
 });
+onSubmit("add-form", () => {
+  const target = input("add-target").value.trim();
+  if (target) {
+    dial(target, {});
+  }
+});
+onSubmit("transfer-form", () => {
+  const target = input("transfer-target").value.trim();
+  if (target) {
+    page.calls.close();
+    void phone.transfer(target);
+  }
+});
 for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-target]")) {
   button.addEventListener("click", () => dial(button.dataset.target ?? "", { video: wantsVideo() }));
 }
 onClick("use-token", showTokenField);
-onClick("mute", () => (call?.muted ? call.unmute() : call?.mute()));
-onClick("hang-up", () => call?.hangUp());
+onClick("mute", () => (phone.front?.muted ? phone.front.unmute() : phone.front?.mute()));
+onClick("hold", () => void phone.toggleHold());
+onClick("connect-both", () => void phone.connect(behind(story).at(-1)?.id));
+onClick("hang-up", () => phone.front?.hangUp());
+onClick("ask-microphone", () => void chooseMicrophone(undefined));
 onClick("sign-out", () => void signOut());
 
 window.holdfast = {
@@ -265,7 +319,7 @@ window.holdfast = {
     return client;
   },
   get call() {
-    return call;
+    return phone.front;
   },
   get story() {
     return story;
@@ -276,11 +330,24 @@ if (!window.isSecureContext) {
   hear({ type: "page.insecure" });
 }
 page.draw(story, Date.now());
+document.addEventListener("pointerdown", wake, { once: true });
+document.addEventListener("keydown", ({ key, target, ctrlKey, altKey, metaKey }) => {
+  const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
+  if (page.calls.padIsOpen && !typing && !ctrlKey && !altKey && !metaKey && /^[0-9*#]$/.test(key)) {
+    press(key);
+  }
+});
+
+const link = new URLSearchParams(location.search);
 const before = remembered();
-if (before) {
+const named = link.get("user");
+if (named && !(before && "user" in before && before.user === named)) {
+  void signIn({ user: named });
+} else if (before) {
   void signIn(before);
 } else if (screen(story) === "sign-in") {
   input("user").focus();
 }
+input("target").value = link.get("call") ?? "";
 setInterval(tick, TICK_MS);
 requestAnimationFrame(frame);

@@ -1,22 +1,17 @@
 /**
  * Draws a story into the markup of index.html. It writes only what changed, so that focus and a screen reader's place stay.
  */
+import { type CallActs, CallPanel } from "./call-panel.ts";
+import { frontCall, ringing } from "./calls.ts";
+import { at, button, element, make, write, writeOrHide } from "./dom.ts";
 import { type Action, type Line, type Notice, type Story, screen } from "./story.ts";
 import * as words from "./words.ts";
 
-/** An element of index.html; a missing one is a fault of this page. */
-export function element<T extends HTMLElement>(id: string, kind: new () => T): T {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) {
-    throw new Error(`index.html lacks #${id}`);
-  }
-  return found;
-}
-
-const at = (id: string) => element(id, HTMLElement);
+const TITLE = document.title;
 
 const ACTIONS: Record<Action, string> = {
   redial: "Call again",
+  "call-back": "Call back",
   "listen-only": "Only listen",
   "without-video": "Call without video",
   retry: "Try now",
@@ -41,7 +36,14 @@ export class Page {
   #lines: Line[] = [];
   #boot: string | undefined;
 
-  constructor(private readonly act: (action: Action) => void) {}
+  readonly calls: CallPanel;
+
+  constructor(
+    private readonly act: (action: Action) => void,
+    callActs: CallActs,
+  ) {
+    this.calls = new CallPanel(callActs);
+  }
 
   /** Shows `story` at the time `now`. */
   draw(story: Story, now: number): void {
@@ -50,7 +52,9 @@ export class Page {
     drawConnection(story);
     drawSignIn(story);
     drawDial(story);
-    drawCall(story, now);
+    this.calls.draw(story);
+    drawServices(story);
+    drawTitle(story);
     this.#drawServing(story);
     this.#drawLog(story.log);
     this.tick(story, now);
@@ -58,7 +62,7 @@ export class Page {
 
   /** The parts that change with time alone. */
   tick(story: Story, now: number): void {
-    const since = story.call?.since;
+    const since = frontCall(story)?.since;
     write(at("timer"), since === undefined ? "" : words.stopwatch(now - since));
     for (const node of document.querySelectorAll<HTMLElement>("[data-testid=countdown]")) {
       const left = Math.max(0, (story.retryAt ?? now) - now);
@@ -96,17 +100,17 @@ export class Page {
     );
     const row = make("div", { class: "row" });
     for (const [index, action] of notice.actions.entries()) {
-      const button = make(
+      const pressed = make(
         "button",
         { type: "button", class: index === 0 ? "btn small primary" : "btn small", "data-testid": action },
         ACTIONS[action],
       );
-      button.addEventListener("click", () => this.act(action));
+      pressed.addEventListener("click", () => this.act(action));
       if (action === "dismiss") {
-        button.className = "close";
-        box.append(button);
+        pressed.className = "close";
+        box.append(pressed);
       } else {
-        row.append(button);
+        row.append(pressed);
       }
     }
     if (notice.countdown) {
@@ -156,9 +160,9 @@ function drawConnection(story: Story): void {
 
 function drawSignIn(story: Story): void {
   const busy = story.state === "signing-in";
-  const button = element("sign-in-button", HTMLButtonElement);
-  button.disabled = busy;
-  write(button, busy ? "Signing in …" : "Sign in");
+  const submit = button("sign-in-button");
+  submit.disabled = busy;
+  write(submit, busy ? "Signing in …" : "Sign in");
   at("sign-in-error").hidden = !story.signInError;
   write(at("sign-in-error"), story.signInError);
   if (story.needsToken) {
@@ -177,25 +181,41 @@ export function showTokenField(): void {
 }
 
 function drawDial(story: Story): void {
-  for (const button of at("dial-panel").querySelectorAll("button")) {
-    button.disabled = !story.canCall.allowed;
-    button.title = story.canCall.allowed ? "" : words.refused(story.canCall.reason);
+  const { allowed, reason } = story.canCall;
+  for (const one of at("dial-panel").querySelectorAll("button")) {
+    one.disabled = !allowed;
+    one.title = allowed ? "" : words.refused(reason);
   }
+  // A short loss has a notice of its own.
+  writeOrHide(at("dial-help"), !allowed && story.state === "signed-in" ? words.refused(reason) : "");
+  at("second-window").hidden = !allowed || story.withToken;
+  const guest = story.user === "guest" ? "guest-2" : "guest";
+  const link = new URLSearchParams({ user: guest, call: story.user });
+  element("second-window-link", HTMLAnchorElement).href = `?${link}`;
 }
 
-function drawCall({ call }: Story, _now: number): void {
-  if (!call) {
-    return;
+function drawServices(story: Story): void {
+  const here = story.state === "signed-in" || story.state === "reconnecting";
+  at("services").hidden = !here;
+  const rows = words.services(story.state, story.canCall, frontCall(story));
+  const wanted = JSON.stringify(rows);
+  if (at("services").dataset.rows !== wanted) {
+    at("services").dataset.rows = wanted;
+    const cells = rows.flatMap(({ name, level, text }) => [
+      make("dt", { class: level }, name),
+      make("dd", { "data-testid": `service-${name.toLowerCase().replace(" ", "-")}` }, text),
+    ]);
+    at("services").replaceChildren(...cells);
   }
-  write(at("call-title"), words.targetName(call.target));
-  const state = at("call-state");
-  state.dataset.state = call.state;
-  state.dataset.media = call.media;
-  write(state, words.callState(call.state, call.media, call.preserved));
-  at("videos").hidden = !call.video;
-  at("call-panel").classList.toggle("muted", call.muted);
-  at("mute").setAttribute("aria-pressed", String(call.muted));
-  write(at("mute-label"), call.muted ? "Muted" : "Mute");
+  at("devices").hidden = !here;
+}
+
+function drawTitle(story: Story): void {
+  const [caller] = ringing(story);
+  const title = caller ? `${words.callerName(caller)} is calling` : TITLE;
+  if (document.title !== title) {
+    document.title = title;
+  }
 }
 
 function logLine(line: Line): HTMLElement {
@@ -223,19 +243,4 @@ function restartAnimation(node: HTMLElement, name: string): void {
   node.classList.remove(name);
   void node.offsetWidth; // A reflow in between starts the animation anew.
   node.classList.add(name);
-}
-
-function write(node: HTMLElement, text: string): void {
-  if (node.textContent !== text) {
-    node.textContent = text;
-  }
-}
-
-function make(tag: string, attributes: Record<string, string>, ...children: (Node | string)[]): HTMLElement {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
 }

@@ -34,6 +34,11 @@ export class Meter {
     }
   }
 
+  /** Something is heard. */
+  get moves(): boolean {
+    return this.#shown > 0.1;
+  }
+
   /** Draws the level of this moment; to be called once a frame. */
   draw(): void {
     this.#shown = Math.max(this.#analyser ? level(this.#analyser) : 0, this.#shown - FALL);

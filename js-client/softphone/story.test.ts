@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { CallError, type ClientEvents, MediaError, type SessionInfo, SignInError } from "../src/index.ts";
+import {
+  type Call,
+  CallError,
+  type ClientEvents,
+  type EndReason,
+  type HoldfastError,
+  MediaError,
+  type SessionInfo,
+  SignInError,
+} from "../src/index.ts";
+import { type Asked, behind, frontCall, ringing, ringOf } from "./calls.ts";
 import { begin, MAX_LOG_LINES, type Story, screen, type Told, tell } from "./story.ts";
 
 const T0 = 1_000_000;
@@ -16,9 +26,9 @@ function signedIn(instanceId: string, gapMs = 0): Told[] {
 }
 
 const inCall: Told[] = [
-  { type: "page.dialing", target: "echo", video: false },
-  { type: "call.statechange", detail: { state: "active", previous: "connecting" } },
-  { type: "call.mediachange", detail: { media: "flowing", previous: "connecting" } },
+  { type: "page.dialing", id: "c1", target: "echo", video: false },
+  { type: "call.statechange", id: "c1", detail: { state: "active", previous: "connecting" } },
+  { type: "call.mediachange", id: "c1", detail: { media: "flowing", previous: "connecting" } },
 ];
 
 const lost: Told[] = [
@@ -99,10 +109,10 @@ test("signalling alone is lost: the call is shown on and said to go on", () => {
     ...signedIn("gw-2"),
     ...inCall,
     { type: "signalinglost", detail: { reason: "signaling-lost" } },
-    { type: "page.control", preserved: true },
+    { type: "page.control", id: "c1", preserved: true, refused: {} },
   );
   expect(screen(story)).toBe("call");
-  expect(story.call?.preserved).toBe(true);
+  expect(frontCall(story)?.preserved).toBe(true);
   expect(story.notice?.text).toContain("Your call goes on.");
   const back = tell(story, { type: "signalingback", detail: { gapMs: 120, sameSession: true } }, T0 + 99);
   expect(back.notice?.text).toBe(
@@ -172,17 +182,17 @@ describe("a call that never was", () => {
     const error = new MediaError(new DOMException("", name));
     const story = told(
       ...signedIn("gw-1"),
-      { type: "page.dialing", target: "echo", video: false },
+      { type: "page.dialing", id: "c1", target: "echo", video: false },
       ended("failed", error),
     );
     expect(story.notice).toMatchObject({ title, actions: ["redial", "listen-only", "dismiss"] });
-    expect(story.call).toBeUndefined();
+    expect(frontCall(story)).toBeUndefined();
   });
 
   test("an insecure origin does not offer to try the same again", () => {
     const story = told(
       ...signedIn("gw-1"),
-      { type: "page.dialing", target: "echo", video: false },
+      { type: "page.dialing", id: "c1", target: "echo", video: false },
       ended("failed", new MediaError()),
     );
     expect(story.notice?.actions).toEqual(["listen-only", "dismiss"]);
@@ -218,9 +228,10 @@ test("a reload that finds its session again says where, and nothing of a lost co
 test("the stopwatch starts once, when the far side answers", () => {
   const story = told(...signedIn("gw-1"), ...inCall, {
     type: "call.statechange",
+    id: "c1",
     detail: { state: "active", previous: "held" },
   });
-  expect(story.call?.since).toBe(T0 + 3);
+  expect(frontCall(story)?.since).toBe(T0 + 3);
 });
 
 test("superseded: nothing but a way to take it back", () => {
@@ -261,7 +272,7 @@ test("calls that are impossible are told when the instance says so, not as a par
   const away: Told = { type: "serviceunavailable", detail: { service: "calls", reason: "call-capacity" } };
   const back: Told = { type: "serviceavailable", detail: { service: "calls" } };
   expect(lines(told(back, ...signedIn("gw-1"), away, back)).slice(1)).toEqual([
-    "Calls are not possible at the moment.",
+    "All lines are in use. Try again in a moment.",
     "Calls are possible again.",
   ]);
   const story = told(...signedIn("gw-1"), ...lost, away, back, ...signedIn("gw-2", 61));
@@ -272,6 +283,123 @@ test("signing out forgets everything but the name and the log", () => {
   const story = told(...signedIn("gw-1"), { type: "signedout", detail: {} });
   expect(story).toMatchObject({ user: "ada", instance: undefined, notice: undefined });
   expect(lines(story)).toEqual(["You are signed in on gw-1.", "You signed out."]);
+});
+
+/** Somebody calls; with `replaces` in place of a lost call. */
+function rings(id: string, name = "Bob", replaces?: string): Told {
+  const call = { id, target: `sip:${name.toLowerCase()}@example.org`, name, offersVideo: false } as Call;
+  return { type: "incomingcall", detail: { call, replaces, answering: replaces !== undefined } };
+}
+
+const active = (id: string): Told => ({
+  type: "call.statechange",
+  id,
+  detail: { state: "active", previous: "ringing" },
+});
+const asks = (id: string, what: Asked): Told => ({ type: "page.asked", id, what });
+const settles = (id: string, what: Asked, error?: HoldfastError): Told => ({ type: "page.settled", id, what, error });
+const over = (id: string, reason: EndReason): Told => ({ type: "ended", detail: { callId: id, reason } });
+
+describe("somebody calls", () => {
+  test("rings beside the dial panel, and is in front once answered", () => {
+    const story = told(...signedIn("gw-1"), rings("in"));
+    expect(screen(story)).toBe("dial");
+    expect(ringing(story).map(({ name }) => name)).toEqual(["Bob"]);
+    expect(ringOf(story)).toBe("incoming");
+    const answered = told(...signedIn("gw-1"), rings("in"), asks("in", "answer"));
+    expect(screen(answered)).toBe("call");
+    expect(ringing(answered)).toEqual([]);
+    expect(ringOf(answered)).toBeUndefined();
+  });
+
+  test("a microphone that is refused leaves it ringing and says what to do", () => {
+    const error = new MediaError(new DOMException("", "NotAllowedError"));
+    const story = told(...signedIn("gw-1"), rings("in"), asks("in", "answer"), settles("in", "answer", error));
+    expect(ringing(story)).toHaveLength(1);
+    expect(screen(story)).toBe("dial");
+    expect(story.notice).toMatchObject({ title: "The microphone is blocked", actions: ["listen-only", "dismiss"] });
+  });
+
+  test("missed: the page says so and offers to call back", () => {
+    const story = told(...signedIn("gw-1"), rings("in"), over("in", "cancelled"));
+    expect(story.notice).toMatchObject({ title: "Missed call", actions: ["call-back", "dismiss"] });
+    expect(story.last?.target).toBe("sip:bob@example.org");
+    expect(lines(story).at(-1)).toBe("You missed a call from Bob.");
+  });
+
+  test("declined: no notice", () => {
+    const story = told(...signedIn("gw-1"), rings("in"), over("in", "local-hang-up"));
+    expect(story.notice).toBeUndefined();
+    expect(lines(story).at(-1)).toBe("You declined Bob's call.");
+  });
+
+  test("into a call: it waits; answered, the first one is behind it, and comes back when it ends", () => {
+    const waiting = told(...signedIn("gw-1"), ...inCall, rings("in"));
+    expect(ringOf(waiting)).toBe("waiting");
+    expect(frontCall(waiting)?.id).toBe("c1");
+    const two = told(...signedIn("gw-1"), ...inCall, rings("in"), asks("in", "answer"), active("in"));
+    expect(frontCall(two)?.id).toBe("in");
+    expect(behind(two).map(({ id }) => id)).toEqual(["c1"]);
+    const one = tell(two, over("in", "remote-hang-up"), T0 + 99);
+    expect(frontCall(one)?.id).toBe("c1");
+    expect(frontCall(tell(two, { type: "page.front", id: "c1" }, T0 + 99))?.id).toBe("c1");
+  });
+
+  test("who presses keys is shown on both sides, and the last few are kept", () => {
+    const keys = Array.from({ length: 30 }, (): Told => ({ type: "page.digit", id: "c1", digit: "7" }));
+    const story = told(...signedIn("gw-1"), ...inCall, ...keys, {
+      type: "call.digit",
+      id: "c1",
+      detail: { digit: "#" },
+    });
+    expect(frontCall(story)).toMatchObject({ sent: "7".repeat(24), heard: "#" });
+  });
+
+  test("the other end's phone rings: so does this one, softly, until the answer", () => {
+    const dialed = told(...signedIn("gw-1"), { type: "page.dialing", id: "c1", target: "bob", video: false });
+    const ringingThere = tell(
+      dialed,
+      { type: "call.statechange", id: "c1", detail: { state: "ringing", previous: "connecting" } },
+      T0,
+    );
+    expect(ringOf(dialed)).toBeUndefined();
+    expect(ringOf(ringingThere)).toBe("ringback");
+    expect(ringOf(tell(ringingThere, active("c1"), T0))).toBeUndefined();
+  });
+});
+
+describe("a far side that comes back", () => {
+  const lostAndBack = [...lost, ended("instance-lost"), ...signedIn("gw-3", 61), rings("new", "Bob", "c1")];
+
+  test("is a new call, answered by itself; nobody says that the old one went on", () => {
+    const story = told(...signedIn("gw-2"), ...inCall, ...lostAndBack, active("new"));
+    expect(screen(story)).toBe("call");
+    expect(ringOf(story)).toBeUndefined();
+    expect(story.notice?.text).toBe(
+      "Instance gw-2 was lost. Your call ended. You are signed in on gw-3 after 61 ms. Bob is back in a new call, 5 ms after the loss.",
+    );
+    expect(story.notice?.actions).toEqual(["dismiss"]);
+    expect(lines(story).join(" ")).not.toContain("goes on");
+  });
+
+  test("of which nothing is known is said to be so", () => {
+    const summary: Told = {
+      type: "sessionrecovered",
+      detail: { recovered: [], lost: [], unknown: ["c1"] },
+    };
+    expect(lines(told(...signedIn("gw-1"), summary)).at(-1)).toContain("not known");
+  });
+});
+
+test("what was asked for and refused is told, and the call is as it was", () => {
+  const story = told(
+    ...signedIn("gw-1"),
+    ...inCall,
+    asks("c1", "hold"),
+    settles("c1", "hold", new CallError("far-refused", "the far side answered 488")),
+  );
+  expect(frontCall(story)).toMatchObject({ state: "active", asked: undefined });
+  expect(story.notice).toMatchObject({ level: "warn", title: "Echo was not put on hold" });
 });
 
 test("the log is bounded", () => {

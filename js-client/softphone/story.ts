@@ -5,42 +5,56 @@
 import type {
   CallEnded,
   CallEvents,
-  CallMedia,
-  CallState,
+  CallVerb,
   ClientEvents,
   ClientState,
   HoldfastError,
   LossKind,
   SessionInfo,
 } from "../src/index.ts";
+import * as calls from "./calls.ts";
 import * as words from "./words.ts";
 
 /** Log lines kept; older ones are dropped. */
 export const MAX_LOG_LINES = 200;
 
-type Wrapped<Events, Prefix extends string> = {
-  [K in keyof Events & string]: { type: `${Prefix}${K}`; detail: Events[K] };
-}[keyof Events & string];
+type OfClient = { [K in keyof ClientEvents]: { type: K; detail: ClientEvents[K] } }[keyof ClientEvents];
+type OfCall = {
+  [K in keyof CallEvents]: { type: `call.${K}`; id: string; detail: CallEvents[K] };
+}[keyof CallEvents];
 
 /** What the page itself knows. */
 export type PageEvent =
   | { type: "page.signing-in"; user: string; withToken: boolean }
   | { type: "page.signed-in"; session: SessionInfo }
   | { type: "page.sign-in-failed"; reason: string }
-  | { type: "page.dialing"; target: string; video: boolean }
+  | { type: "page.dialing"; id: string; target: string; video: boolean }
   | { type: "page.not-dialed"; reason: string }
-  | { type: "page.control"; preserved: boolean }
+  | { type: "page.control"; id: string; preserved: boolean; refused: Partial<Record<CallVerb, string>> }
+  | { type: "page.front"; id: string }
+  | { type: "page.asked"; id: string; what: calls.Asked; video?: boolean }
+  | { type: "page.settled"; id: string; what: calls.Asked | "digits"; error?: HoldfastError | undefined }
+  | { type: "page.digit"; id: string; digit: string }
   | { type: "page.can-call"; allowed: boolean; reason?: string | undefined }
   | { type: "page.sound"; blocked: boolean }
   | { type: "page.insecure" }
+  | { type: "page.microphone-failed"; error: HoldfastError }
   | { type: "page.dismissed" }
   | { type: "page.retry-at"; at: number };
 
 /** Everything the machine hears: the library's events under their own names, a call's with the prefix `call.`. */
-export type Told = Wrapped<ClientEvents, ""> | Wrapped<CallEvents, "call."> | PageEvent;
+export type Told = OfClient | OfCall | PageEvent;
 
 /** What a button in a notice does. */
-export type Action = "redial" | "listen-only" | "without-video" | "retry" | "sound-on" | "take-back" | "dismiss";
+export type Action =
+  | "redial"
+  | "call-back"
+  | "listen-only"
+  | "without-video"
+  | "retry"
+  | "sound-on"
+  | "take-back"
+  | "dismiss";
 
 /** A box above the panels. */
 export interface Notice {
@@ -52,18 +66,6 @@ export interface Notice {
   countdown?: boolean;
 }
 
-/** The call that is shown. */
-export interface CallStory {
-  target: string;
-  video: boolean;
-  state: CallState;
-  media: CallMedia;
-  muted: boolean;
-  preserved: boolean;
-  /** When the far side answered; by the clock of `tell`. */
-  since: number | undefined;
-}
-
 /** What was lost, from the first sign of it until its notice is closed. The library tells the parts in any order. */
 interface Loss {
   /** When its first sign came. */
@@ -72,6 +74,8 @@ interface Loss {
   instance: string | undefined;
   /** How the call ended that was lost with it. */
   call: string | undefined;
+  /** How its far side came back, in a new call. */
+  back: string | undefined;
   /** How it came out; undefined while on the way back. */
   outcome: string | undefined;
 }
@@ -84,12 +88,11 @@ export interface Line {
 }
 
 /** All that the page shows. */
-export interface Story {
+export interface Story extends calls.Calls {
   state: ClientState;
   user: string;
   instance: string | undefined;
   boot: string | undefined;
-  call: CallStory | undefined;
   /** What the redial button calls. */
   last: { target: string; video: boolean } | undefined;
   /** The instance said that it takes no calls. */
@@ -117,7 +120,8 @@ export function begin(): Story {
     user: "",
     instance: undefined,
     boot: undefined,
-    call: undefined,
+    calls: [],
+    front: undefined,
     last: undefined,
     callsAway: false,
     canCall: { allowed: false },
@@ -135,7 +139,7 @@ export function begin(): Story {
 
 /** Which panel is shown. */
 export function screen(story: Story): "sign-in" | "dial" | "call" | "none" {
-  if (story.call) {
+  if (calls.frontCall(story)) {
     return "call";
   }
   if (story.state === "signed-in" || story.state === "reconnecting") {
@@ -195,13 +199,34 @@ export function tell(story: Story, told: Told, at: number): Story {
     case "ended":
       callEnded(next, told.detail, at, say);
       break;
-    case "redialed":
-      say("plain", `Calling ${words.targetName(told.detail.call.target)} again.`);
+    case "redialed": {
+      const { id, target } = told.detail.call;
+      calls.add(next, { id, direction: "outgoing", target }, true);
+      say("plain", `Calling ${words.targetName(target)} again.`);
+      break;
+    }
+    case "incomingcall":
+      incoming(next, told.detail, say);
       break;
     case "serviceunavailable":
       if (told.detail.service === "calls") {
         callsAway(next, told.detail.reason, say);
       }
+      break;
+    case "page.front":
+      next.front = told.id;
+      break;
+    case "page.asked":
+      asked(next, told);
+      break;
+    case "page.settled":
+      settled(next, told, say);
+      break;
+    case "page.digit":
+      onDigit(next, told.id, "sent", told.digit);
+      break;
+    case "page.control":
+      calls.change(next, told.id, { preserved: told.preserved, refused: told.refused });
       break;
     case "serviceavailable":
       if (told.detail.service === "calls" && next.callsAway) {
@@ -209,8 +234,11 @@ export function tell(story: Story, told: Told, at: number): Story {
         next.callsAway = false;
       }
       break;
-    case "incomingcall":
     case "sessionrecovered":
+      if (told.detail.unknown.length > 0) {
+        say("warn", "What became of the far side of a lost call is not known.");
+      }
+      break;
     case "capabilitieschange":
       break;
     case "page.signing-in":
@@ -243,6 +271,9 @@ export function tell(story: Story, told: Told, at: number): Story {
       break;
     case "page.insecure":
       next.insecure = true;
+      break;
+    case "page.microphone-failed":
+      next.notice = { level: "warn", ...words.mediaProblem(told.error, false), actions: ["dismiss"] };
       break;
     case "page.dismissed":
       Object.assign(next, { notice: undefined, loss: undefined });
@@ -318,8 +349,8 @@ function lose(next: Story, reason: LossKind, at: number, say: Say): void {
     say("warn", words.lost(reason, next.instance));
   }
   const { instance, loss } = next;
-  const call = loss && !next.call && at - loss.at < ONE_STORY_MS ? loss.call : undefined;
-  next.loss = { at, instance, call, outcome: undefined, ...underway(next), reason };
+  const call = loss && !kept(next) && at - loss.at < ONE_STORY_MS ? loss.call : undefined;
+  next.loss = { at, instance, call, back: undefined, outcome: undefined, ...underway(next), reason };
   tellLoss(next);
 }
 
@@ -335,6 +366,11 @@ function instanceChange(next: Story, detail: ClientEvents["instancechange"], say
   }
 }
 
+/** A call is up that was there before the loss. */
+function kept(next: Story): boolean {
+  return next.calls.some((call) => !calls.isAlerting(call) && call.replaces === undefined);
+}
+
 /** Puts all that is known of the loss into one notice. */
 function tellLoss(next: Story): void {
   const loss = next.loss;
@@ -343,12 +379,13 @@ function tellLoss(next: Story): void {
   }
   // Of a silent instance the media itself decides, a moment later.
   const decided = loss.outcome !== undefined || loss.reason !== "instance-silent";
-  const goesOn = next.call && decided && "Your call goes on.";
-  const parts = [words.lost(loss.reason, loss.instance), loss.call, goesOn, loss.outcome ?? "Getting you back …"];
-  const redial: Action[] = loss.call && next.last && !next.call ? ["redial"] : [];
+  const goesOn = kept(next) && decided && "Your call goes on.";
+  const lost = words.lost(loss.reason, loss.instance);
+  const parts = [lost, loss.call, goesOn, loss.outcome ?? "Getting you back …", loss.back];
+  const redial: Action[] = loss.call && next.last && next.calls.length === 0 ? ["redial"] : [];
   next.notice = {
     level: loss.outcome ? "ok" : "warn",
-    title: loss.outcome ? (next.call ? "Connected again" : "You are ready again") : "One moment",
+    title: loss.outcome ? (kept(next) ? "Connected again" : "You are ready again") : "One moment",
     text: parts.filter(Boolean).join(" "),
     actions: loss.outcome ? [...redial, "dismiss"] : [],
   };
@@ -376,14 +413,14 @@ function gaveUp(next: Story, error: HoldfastError, say: Say): void {
 }
 
 function waiting(next: Story, away: { title: string; text: string }): Omit<Notice, "level"> {
-  const call = next.call ? "Your call goes on as long as sound arrives." : next.loss?.call;
+  const call = kept(next) ? "Your call goes on as long as sound arrives." : next.loss?.call;
   return { title: away.title, text: [call, away.text].filter(Boolean).join(" "), actions: ["retry"], countdown: true };
 }
 
 function draining(next: Story, deadlineMs: number, say: Say): void {
   const text = words.lost("instance-draining", next.instance);
   say("plain", text);
-  if (next.call) {
+  if (next.calls.length > 0) {
     const rest = `Your call may go on for up to ${words.duration(deadlineMs)}. You move to another instance when it ends.`;
     next.notice = { level: "info", title: text, text: rest, actions: ["dismiss"] };
   }
@@ -427,19 +464,11 @@ function failedSignIn(next: Story, reason: string, say: Say): void {
   });
 }
 
-function dialing(next: Story, told: { target: string; video: boolean }, say: Say): void {
-  const { target, video } = told;
+function dialing(next: Story, told: Extract<PageEvent, { type: "page.dialing" }>, say: Say): void {
+  const { id, target, video } = told;
   say("plain", `Calling ${words.targetName(target)}${video ? " with video" : ""}.`);
   next.last = { target, video };
-  next.call = {
-    target,
-    video,
-    state: "connecting",
-    media: "connecting",
-    muted: false,
-    preserved: false,
-    since: undefined,
-  };
+  calls.add(next, { id, direction: "outgoing", target, video }, true);
   Object.assign(next, { notice: undefined, loss: undefined, soundBlocked: false });
 }
 
@@ -447,10 +476,40 @@ function dialing(next: Story, told: { target: string; video: boolean }, say: Say
 const MEDIA_ERRORS = 300;
 const OF_THE_LOSS = new Set(["instance-lost", "media-lost"]);
 
+/** Somebody calls, or the far side of a lost call comes back in a new one. */
+function incoming(next: Story, { call, replaces, answering }: ClientEvents["incomingcall"], say: Say): void {
+  const { id, target, name, offersVideo } = call;
+  const asked = answering ? "answer" : undefined;
+  const video = answering && (next.last?.video ?? false);
+  calls.add(next, { id, direction: "incoming", target, name, offersVideo, replaces, asked, video }, answering);
+  const who = words.callerName({ target, name });
+  say("plain", answering ? `${who} comes back in a new call.` : `${who} is calling.`);
+}
+
+/** Nobody here took the call; the caller gave up, or could not be heard of any more. */
+const MISSED = new Set(["cancelled", "no-answer", "instance-lost", "session-ended"]);
+
+function missed(next: Story, call: calls.CallStory, reason: string, say: Say): void {
+  const who = words.callerName(call);
+  say("warn", `You missed a call from ${who}.`);
+  next.last = { target: call.target, video: false };
+  if (next.calls.length === 0 && !next.loss) {
+    const text = reason === "cancelled" ? `${who} hung up before you answered.` : `${who} could not get through.`;
+    next.notice = { level: "info", title: "Missed call", text, actions: ["call-back", "dismiss"] };
+  }
+}
+
 function callEnded(next: Story, end: CallEnded, at: number, say: Say): void {
-  const text = words.ended(end);
-  const video = next.call?.video ?? false;
-  next.call = undefined;
+  const call = calls.remove(next, end.callId);
+  if (call && calls.isAlerting(call) && MISSED.has(end.reason)) {
+    return missed(next, call, end.reason, say);
+  }
+  if (call && next.calls.length === 0) {
+    next.last = { target: call.target, video: call.video };
+  }
+  const declined = call && calls.isAlerting(call) && end.reason === "local-hang-up";
+  const text = declined ? `You declined ${words.callerName(call)}'s call.` : words.ended(end);
+  const video = call?.video ?? false;
   next.soundBlocked = false;
   const device = end.error && end.error.code >= MEDIA_ERRORS ? mediaNotice(end.error, video) : undefined;
   say(words.endLevel(end.reason), device ? `No call was made: ${device.title.toLowerCase()}.` : text);
@@ -461,6 +520,7 @@ function callEnded(next: Story, end: CallEnded, at: number, say: Say): void {
     next.loss = {
       at,
       instance: next.instance,
+      back: undefined,
       outcome: undefined,
       ...(next.loss ?? { reason }),
       call: words.ended({ reason: "instance-lost" }),
@@ -490,48 +550,91 @@ const EXPLAINED = new Set(["draining", "instance-draining"]);
 /** Told only when nothing else explains it: an instance that can't take calls, neither a loss nor a drain. */
 function callsAway(next: Story, reason: string, say: Say): void {
   if (next.state === "signed-in" && !underway(next) && !EXPLAINED.has(reason)) {
-    say("warn", "Calls are not possible at the moment.");
+    say("warn", words.refused(reason));
     next.callsAway = true;
   }
 }
 
-function onCall(
-  next: Story,
-  told: Wrapped<CallEvents, "call."> | { type: "page.control"; preserved: boolean },
-  at: number,
-  say: Say,
-): void {
-  if (!next.call) {
+/** The person asked for something in a call. */
+function asked(next: Story, { id, what, video }: Extract<PageEvent, { type: "page.asked" }>): void {
+  calls.change(next, id, { asked: what, ...(video !== undefined && { video }) });
+  if (what === "answer") {
+    Object.assign(next, { front: id, notice: undefined, loss: undefined, soundBlocked: false });
+  }
+}
+
+/** How that went. */
+function settled(next: Story, { id, what, error }: Extract<PageEvent, { type: "page.settled" }>, say: Say): void {
+  const call = calls.change(next, id, { asked: undefined });
+  if (!call || !error) {
     return;
   }
-  const call = { ...next.call };
-  next.call = call;
+  if (what === "answer") {
+    next.front = next.front === id ? calls.behind({ ...next, front: undefined }).at(-1)?.id : next.front;
+  }
+  const device = error.code >= MEDIA_ERRORS;
+  const problem = device ? words.mediaProblem(error, call.video) : words.verbFailed(what, error, call);
+  say("warn", `${problem.title}.`);
+  next.notice = { level: "warn", ...problem, actions: device ? ["listen-only", "dismiss"] : ["dismiss"] };
+}
+
+function onDigit(next: Story, id: string, side: "sent" | "heard", digit: string): void {
+  const call = next.calls.find((own) => own.id === id);
+  if (call) {
+    calls.change(next, id, { [side]: calls.withDigit(call[side], digit) });
+  }
+}
+
+function connected(next: Story, call: calls.CallStory, at: number, say: Say): void {
+  const who = words.callerName(call);
+  say("ok", `Connected to ${who}.`);
+  if (call.replaces !== undefined && next.loss) {
+    const gap = words.duration(at - next.loss.at);
+    next.loss = { ...next.loss, back: `${who} is back in a new call, ${gap} after the loss.` };
+    tellLoss(next);
+  }
+}
+
+function onCall(next: Story, told: OfCall, at: number, say: Say): void {
+  const call = next.calls.find(({ id }) => id === told.id);
+  if (!call) {
+    return;
+  }
+  const { id } = call;
   switch (told.type) {
-    case "page.control":
-      call.preserved = told.preserved;
-      break;
-    case "call.statechange":
-      call.state = told.detail.state;
-      if (call.state === "active" && call.since === undefined) {
-        call.since = at;
-        say("ok", `Connected to ${words.targetName(call.target)}.`);
+    case "call.statechange": {
+      const { state } = told.detail;
+      const first = state === "active" && call.since === undefined;
+      const changed = calls.change(next, id, { state, ...(first && { since: at }) });
+      if (first && changed) {
+        connected(next, changed, at, say);
       }
       break;
+    }
+    case "call.holdchange": {
+      const { heldBy } = told.detail;
+      calls.change(next, id, { heldBy });
+      say("plain", words.holdChanged(words.callerName(call), call.heldBy, heldBy));
+      break;
+    }
+    case "call.digit":
+      onDigit(next, id, "heard", told.detail.digit);
+      break;
     case "call.mediachange":
-      call.media = told.detail.media;
+      calls.change(next, id, { media: told.detail.media });
       break;
-    case "call.mutechange":
-      call.muted = told.detail.muted;
-      say("plain", call.muted ? "You muted your microphone." : "Your microphone is on again.");
+    case "call.mutechange": {
+      const { muted } = told.detail;
+      calls.change(next, id, { muted });
+      say("plain", muted ? "You muted your microphone." : "Your microphone is on again.");
       break;
+    }
     case "call.mediastalled":
       say("warn", "No sound is arriving any more.");
       break;
     case "call.mediaresumed":
       say("ok", `Sound is back after ${words.duration(told.detail.gapMs)}.`);
       break;
-    case "call.holdchange":
-    case "call.digit":
     case "call.remotestream":
     case "call.serviceunavailable":
     case "call.serviceavailable":

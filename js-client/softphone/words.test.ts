@@ -22,8 +22,19 @@ test.each([
   expect(words.stopwatch(ms)).toBe(text);
 });
 
+const bob = { target: "sip:bob@example.org", name: undefined };
+
 test("a preserved call says that it goes on, whatever else is true of it", () => {
-  expect(words.callState("active", "stalled", true)).toContain("goes on");
+  expect(
+    words.callState({
+      state: "active",
+      media: "stalled",
+      preserved: true,
+      heldBy: undefined,
+      asked: undefined,
+      ...bob,
+    }),
+  ).toContain("goes on");
 });
 
 test("a reason of a newer release still ends in words", () => {
@@ -40,4 +51,56 @@ test("the three pages share one set of colours and sizes", async () => {
   expect(own).toBeDefined();
   expect(tokens("../../balancer/src/pages/dashboard.html")).toBe(own);
   expect(tokens("../../balancer/src/pages/unavailable.html")).toBe(own);
+});
+
+test.each([
+  ["echo", "Echo", ""],
+  ["bob", "bob", ""],
+  ["sip:bob@example.org", "bob", "bob@example.org"],
+  ["sips:+4930123@example.org;transport=tls", "+4930123", "+4930123@example.org"],
+])("%s is shown as %s, with the address %s", (target, name, address) => {
+  expect(words.targetName(target)).toBe(name);
+  expect(words.address(target)).toBe(address);
+});
+
+test.each([
+  ["bob", "BO"],
+  ["Ada Lovelace", "AL"],
+  ["+4930", "49"],
+  ["Ø", "Ø"],
+  ["…", "?"],
+])("the face of %s says %s", (name, letters) => {
+  expect(words.initials(name)).toBe(letters);
+});
+
+test("who holds is said on each side", () => {
+  const held = { state: "held", media: "flowing", preserved: false, asked: undefined, ...bob } as const;
+  expect(words.callState({ ...held, heldBy: "local" })).toBe("On hold. bob can not hear you.");
+  expect(words.callState({ ...held, heldBy: "remote" })).toBe("bob put you on hold.");
+  expect(words.holdChanged("bob", undefined, "remote")).toBe("bob put you on hold.");
+  expect(words.holdChanged("bob", "remote", "both")).toBe("You put bob on hold.");
+  expect(words.holdChanged("bob", "both", "local")).toBe("bob took you back from hold.");
+  expect(words.holdChanged("bob", "local", undefined)).toBe("You took bob back from hold.");
+});
+
+test.each([
+  [new CallError("far-refused", "the far side answered 486"), "The line is busy."],
+  [new CallError("far-refused", "the far side answered 599"), "The far side did not agree."],
+  [new CallError("service-unavailable", "signaling-lost"), "The connection is being restored. Try again in a moment."],
+  [new CallError("not-allowed"), "You are not allowed to call that."],
+])("a transfer that failed says why", (error, text) => {
+  expect(words.verbFailed("transfer", error, bob)).toEqual({ title: "bob was not passed on", text });
+});
+
+test("services say why they are away, before a call as well as in one", () => {
+  const away = { allowed: false, reason: "registered-elsewhere" };
+  const texts = (rows: words.ServiceRow[]) => rows.map(({ name, text }) => `${name}: ${text}`);
+  expect(texts(words.services("signed-in", away, undefined))).toEqual([
+    "Connection: Up",
+    "New calls: Your calls arrive in another window now, which signed in later.",
+  ]);
+  expect(texts(words.services("reconnecting", { allowed: false, reason: "signaling-lost" }, undefined))).toEqual([
+    "Connection: Being restored …",
+    "New calls: As soon as the connection is back.",
+  ]);
 });

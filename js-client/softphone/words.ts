@@ -2,7 +2,8 @@
  * The softphone's words: what the library's names mean to a person. Pure; no sentence stands anywhere else but in
  * index.html and story.ts.
  */
-import type { CallEnded, CallMedia, CallState, ClientState, EndReason, HoldfastError, LossKind } from "../src/index.ts";
+import type { CallEnded, ClientState, EndReason, HeldBy, HoldfastError, LossKind } from "../src/index.ts";
+import type { Asked, CallStory } from "./calls.ts";
 
 /** How serious something is; also a CSS class. */
 export type Level = "plain" | "ok" | "warn" | "bad";
@@ -57,7 +58,6 @@ const ENDED: Record<EndReason, string> = {
 };
 
 const REFUSED: Record<string, string> = {
-  "bad-target": "There is nobody by that name.",
   "not-allowed": "You are not allowed to call that.",
   "rate-limited": "Too many calls in a short time. Wait a moment.",
   "call-capacity": "All lines are in use. Try again in a moment.",
@@ -67,6 +67,21 @@ const REFUSED: Record<string, string> = {
   "instance-draining": "This instance takes no new calls. You move to another one when this call ends.",
   "not-signed-in": "You are not signed in yet.",
   "signaling-lost": "The connection is being restored. Try again in a moment.",
+  "instance-silent": "The instance does not answer at the moment.",
+  "media-lost": "Sound does not get through to this instance. You move to another one.",
+  "sip-server-unreachable": "The telephone server can not be reached. Calls are possible again once it is back.",
+  "sip-server-silent": "The telephone server does not answer. Calls are possible again once it does.",
+  "registration-refused": "The telephone server refused your name or password. Its operator can help.",
+  "unknown-user": "The telephone server does not know you by this name.",
+  "registration-failed": "The telephone server could not register you. It is tried again by itself.",
+  "no-answer-of-the-sip-server": "The telephone server did not answer. It is asked again by itself.",
+  "not-refreshed": "Your registration at the telephone server ran out. It is renewed by itself.",
+  "registered-elsewhere": "Your calls arrive in another window now, which signed in later.",
+  registering: "You are being registered at the telephone server …",
+  "not-supported": "The echo and the tone can not be held, passed on, or sent digits.",
+  "wrong-state": "Not possible at this moment of the call.",
+  "far-refused": "The far side did not agree.",
+  "bad-target": "There is nobody by that name.",
   unknown: "The instance was lost before it answered.",
   webrtc: "This browser could not set up the call.",
 };
@@ -88,22 +103,123 @@ export function refused(reason: string | undefined): string {
   return (reason && REFUSED[reason]) || "Calls are not possible at the moment.";
 }
 
-/** What stands under the name of the called. */
-export function callState(state: CallState, media: CallMedia, preserved: boolean): string {
+/** What stands under the name of the other side. */
+export function callState(
+  call: Pick<CallStory, "state" | "media" | "preserved" | "heldBy" | "asked" | "target" | "name">,
+): string {
+  const { state, media, preserved, heldBy, asked } = call;
   if (preserved) {
     return "Your call goes on. Only hanging up works until the connection is back.";
+  }
+  if (asked) {
+    return ASKED[asked];
   }
   if (media === "stalled") {
     return "No sound is arriving …";
   }
-  const words: Record<CallState, string> = {
-    connecting: "Connecting …",
-    ringing: "Ringing …",
-    active: media === "flowing" ? "Connected" : "Connecting sound …",
-    held: "On hold",
-    ended: "Ended",
+  switch (state) {
+    case "connecting":
+      return "Connecting …";
+    case "ringing":
+      return "Ringing …";
+    case "active":
+      return media === "flowing" ? "Connected" : "Connecting sound …";
+    case "held":
+      return HELD[heldBy ?? "local"](callerName(call));
+    case "ended":
+      return "Ended";
+  }
+}
+
+/** What answering does to the call in front. */
+export function answerLabel(front: CallStory | undefined): string {
+  if (!front || front.heldBy === "local" || front.heldBy === "both") {
+    return "Answer";
+  }
+  const holds = front.state === "active" || front.state === "held";
+  return holds && front.refused.hold !== "not-supported"
+    ? `Hold ${callerName(front)}, answer`
+    : `End ${callerName(front)}, answer`;
+}
+
+const ASKED: Record<Asked, string> = {
+  answer: "Answering …",
+  hold: "Putting on hold …",
+  unhold: "Taking back from hold …",
+  transfer: "Passing the call on …",
+};
+
+const HELD: Record<HeldBy, (who: string) => string> = {
+  local: (who) => `On hold. ${who} can not hear you.`,
+  remote: (who) => `${who} put you on hold.`,
+  both: () => "On hold from both sides.",
+};
+
+/** One line on who holds now. */
+export function holdChanged(who: string, before: HeldBy | undefined, now: HeldBy | undefined): string {
+  const ours = (by: HeldBy | undefined) => by === "local" || by === "both";
+  if (ours(before) !== ours(now)) {
+    return ours(now) ? `You put ${who} on hold.` : `You took ${who} back from hold.`;
+  }
+  return now === undefined || now === "local" ? `${who} took you back from hold.` : `${who} put you on hold.`;
+}
+
+/** What the person asked for and did not get. */
+export function verbFailed(
+  what: Asked | "digits",
+  error: Pick<HoldfastError, "reason" | "message">,
+  call: Pick<CallStory, "target" | "name">,
+): { title: string; text: string } {
+  const who = callerName(call);
+  const titles: Record<Asked | "digits", string> = {
+    answer: `${who}'s call was not answered`,
+    hold: `${who} was not put on hold`,
+    unhold: `${who} was not taken back from hold`,
+    transfer: `${who} was not passed on`,
+    digits: "The digit was not sent",
   };
-  return words[state];
+  const away = error.reason === "service-unavailable" || error.reason === "wrong-state";
+  const why = (away && REFUSED[error.message]) || REFUSED[error.reason] || "Try again in a moment.";
+  const said = error.reason === "far-refused" && SAID.exec(error.message)?.[1];
+  return { title: titles[what], text: (said && FAR_SAID[said]) || why };
+}
+
+/** How an instance tells what status the far side answered with. */
+const SAID = /(\d{3})$/;
+const FAR_SAID: Record<string, string> = {
+  404: "There is nobody by that name.",
+  480: "Nobody answers there at the moment.",
+  486: "The line is busy.",
+  487: "Nobody answered there.",
+  488: "The far side's telephone can not do that.",
+  603: "They declined.",
+};
+
+/** One row of the list of services: what works, and if not, why. */
+export interface ServiceRow {
+  name: string;
+  level: Level;
+  text: string;
+}
+
+/** What works at the moment, before a call as well as in one. */
+export function services(
+  state: ClientState,
+  canCall: { allowed: boolean; reason?: string | undefined },
+  call: CallStory | undefined,
+): ServiceRow[] {
+  const connected = state === "signed-in";
+  const rows: ServiceRow[] = [
+    { name: "Connection", level: connected ? "ok" : "warn", text: connected ? "Up" : "Being restored …" },
+  ];
+  const away = connected ? refused(canCall.reason) : "As soon as the connection is back.";
+  rows.push({ name: "New calls", level: canCall.allowed ? "ok" : "warn", text: canCall.allowed ? "Possible" : away });
+  if (call) {
+    const flowing = call.media === "flowing";
+    const none = call.media === "stalled" ? "None is arriving" : "Connecting …";
+    rows.push({ name: "Sound", level: flowing ? "ok" : "warn", text: flowing ? "Arriving" : none });
+  }
+  return rows;
 }
 
 /** Why signing in failed, in words, and whether a token is what is missing. */
@@ -160,9 +276,29 @@ export const INSECURE = {
   text: "Browsers give the microphone to https addresses and to the machine itself only. Open this page as https, or on that machine as localhost.",
 };
 
-/** Names of the built-in targets; others stand for themselves. */
+/** Names of the built-in targets; of an address the part before the @. */
 export function targetName(target: string): string {
-  return { echo: "Echo", tone: "Tone" }[target] ?? target;
+  return { echo: "Echo", tone: "Tone" }[target] ?? /^(?:sips?:)?([^@;]+)/.exec(target)?.[1] ?? target;
+}
+
+/** An address as a person writes it; empty where the name says it all. */
+export function address(target: string): string {
+  const plain = target.replace(/^sips?:/, "").replace(/;.*$/, "");
+  return plain === targetName(target) || target in BUILT_IN ? "" : plain;
+}
+
+const BUILT_IN: Record<string, true> = { echo: true, tone: true };
+
+/** Who is at the other end. */
+export function callerName({ target, name }: Pick<CallStory, "target" | "name">): string {
+  return name?.trim() || targetName(target);
+}
+
+/** One or two letters for a face. */
+export function initials(name: string): string {
+  const parts = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const letters = parts.length > 1 ? `${parts[0]?.[0]}${parts.at(-1)?.[0]}` : (parts[0]?.slice(0, 2) ?? "?");
+  return letters.toUpperCase();
 }
 
 /** "61 ms", "1.4 s", "2 min 5 s". */

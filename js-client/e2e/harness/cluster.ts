@@ -15,6 +15,9 @@ import { webDir } from "./webDir.ts";
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const binaries = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release");
 
+/** Of the users' SIP addresses. */
+export const SIP_DOMAIN = "demo.test";
+
 export interface ClusterOptions {
   instances?: number;
   balancers?: number;
@@ -28,6 +31,8 @@ export interface ClusterOptions {
   host?: string;
   /** Where browsers reach the media; `host` unless said otherwise. */
   mediaHost?: string;
+  /** Starts a SIP registrar; every user is registered there, and may call every other one. */
+  sip?: boolean;
   /** What the instances serve at `/`; the blank test page unless said otherwise. */
   webDir?: string;
   gatewayFlags?: string[];
@@ -151,6 +156,13 @@ export class Instance extends Member {
   }
 }
 
+/** `gateway registrar`. */
+export class Registrar extends Member {
+  protected override async isReady(): Promise<boolean> {
+    return (await this.admin("/metrics")).ok;
+  }
+}
+
 export class Balancer extends Member {
   /** What a browser is given. */
   url = "";
@@ -181,6 +193,7 @@ export class Balancer extends Member {
 export class Cluster {
   readonly instances: Instance[] = [];
   readonly balancers: Balancer[] = [];
+  registrar: Registrar | undefined;
   private readonly links = new Map<string, Link>();
   private readonly folder = tempFolder();
   private readonly keyFile = join(this.folder, "cluster-keys");
@@ -201,6 +214,7 @@ export class Cluster {
       links: false,
       fronts: false,
       relays: false,
+      sip: false,
       host: "127.0.0.1",
       mediaHost: options.host ?? "127.0.0.1",
       webDir,
@@ -213,6 +227,7 @@ export class Cluster {
       await cluster.stop();
     });
     await cluster.prepare();
+    await cluster.registrar?.start();
     await Promise.all(cluster.instances.map((instance) => instance.start()));
     await Promise.all(cluster.balancers.map((balancer) => balancer.start()));
     await cluster.allUp();
@@ -279,32 +294,50 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.balancers, ...this.instances].map((member) => member.end()));
+    await Promise.all(this.members.map((member) => member.end()));
     await Promise.all([...this.links.values()].flatMap(({ http, admin }) => [http.close(), admin.close()]));
     await Promise.all(this.balancers.map((balancer) => balancer.front?.close()));
     await Promise.all(this.instances.map((instance) => instance.relay?.close()));
   }
 
   private printLogs(): void {
-    for (const member of [...this.balancers, ...this.instances]) {
+    for (const member of this.members) {
       console.error(`--- the last lines of ${member.name}\n${member.logTail()}`);
     }
   }
 
+  private get members(): Member[] {
+    return [...this.balancers, ...this.instances, ...(this.registrar ? [this.registrar] : [])];
+  }
+
   private async prepare(): Promise<void> {
     const { host } = this.options;
+    const sip = this.options.sip ? await this.makeRegistrar() : [];
     const publicPorts = await many(this.options.balancers, () => freePort(host));
     const fronts = await Promise.all(
       publicPorts.map((port) => (this.options.fronts ? TcpProxy.start(port, host) : undefined)),
     );
     const urls = publicPorts.map((port, at) => `http://${host}:${fronts[at]?.port ?? port}`);
-    for (let n = 1; n <= this.options.instances; n++) this.instances.push(await this.makeInstance(`gw-${n}`, urls));
+    for (let n = 1; n <= this.options.instances; n++) {
+      const flags = sip.length > 0 ? [...sip, "--rtp-ports", rtpPorts(n)] : [];
+      this.instances.push(await this.makeInstance(`gw-${n}`, urls, flags));
+    }
     for (const [at, port] of publicPorts.entries()) {
       this.balancers.push(await this.makeBalancer(`balancer-${at + 1}`, port, urls, fronts[at]));
     }
   }
 
-  private async makeInstance(name: string, urls: string[]): Promise<Instance> {
+  /** Returns the flags that make an instance use it. */
+  private async makeRegistrar(): Promise<string[]> {
+    const [port, admin] = [await freePort(), await freePort()];
+    const listen = (transport: string) => ["--sip-listen", `sip:127.0.0.1:${port};transport=${transport}`];
+    const domain = ["--sip-domain", SIP_DOMAIN];
+    const args = ["registrar", ...listen("udp"), ...listen("tcp"), ...domain, "--admin-listen", `127.0.0.1:${admin}`];
+    this.registrar = new Registrar("registrar", admin, "gateway", args, this.folder);
+    return ["--sip-registrar", `sip:127.0.0.1:${port};transport=tcp`, ...domain, "--sip-allow", "*"];
+  }
+
+  private async makeInstance(name: string, urls: string[], flags: string[]): Promise<Instance> {
     const { mediaHost } = this.options;
     const [http, admin, media] = [await freePort(), await freePort(), await freePort(mediaHost)];
     const relay = this.options.relays ? await UdpRelay.start(media, mediaHost) : undefined;
@@ -314,6 +347,7 @@ export class Cluster {
       ...["--media-listen", `${mediaHost}:${media}`, "--media-threads", "2", "--web-dir", this.options.webDir],
       ...(relay ? ["--media-advertise", relay.address] : []),
       ...urls.flatMap((url) => ["--alternate", url, "--allowed-origin", url]),
+      ...flags,
       ...this.options.gatewayFlags,
     ];
     const instance = new Instance(name, admin, "gateway", args, this.folder);
@@ -358,4 +392,10 @@ async function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
   const made: T[] = [];
   while (made.length < count) made.push(await make());
   return made;
+}
+
+/** Below the ports of `freePort`; every instance has its own. */
+function rtpPorts(instance: number): string {
+  const low = 10_000 + 400 * (instance - 1);
+  return `${low}-${low + 399}`;
 }
