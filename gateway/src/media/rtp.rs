@@ -27,6 +27,8 @@ pub(super) struct Section {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) section: Section,
+    /// The clock of what is sent, in Hz; another than the section's while another codec is sent than received.
+    pub(super) send_clock: u32,
     created: Instant,
     sent: Sent,
     source: Option<Source>,
@@ -67,7 +69,13 @@ impl Stream {
     /// rollover counters of both ends agree whatever the order of the first packets (RFC 3711 §3.3.1).
     pub(super) fn new(section: Section, first_sequence: u16, now: Instant) -> Self {
         let sequence = u64::from(first_sequence & 0x7fff);
-        Self { section, created: now, sent: Sent { sequence, ..Sent::default() }, source: None }
+        Self {
+            send_clock: section.clock,
+            section,
+            created: now,
+            sent: Sent { sequence, ..Sent::default() },
+            source: None,
+        }
     }
 
     /// Whether this payload type belongs here.
@@ -144,7 +152,7 @@ impl Stream {
     /// Our timestamp as of now, which goes on while nothing is sent; `None` before the first packet.
     pub(super) fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let silence = now.saturating_duration_since(self.sent.at?);
-        Some(self.sent.timestamp.wrapping_add(clock_units(silence, self.section.clock)))
+        Some(self.sent.timestamp.wrapping_add(clock_units(silence, self.send_clock)))
     }
 
     /// Makes a packet ours in place, under this number and timestamp. The caller never uses a number twice.
@@ -170,7 +178,7 @@ impl Stream {
     /// What to report of our own source; `None` before the first packet.
     pub(super) fn sender_info(&self, now: Instant) -> Option<SenderInfo> {
         let at = self.sent.at?;
-        let elapsed = clock_units(now.saturating_duration_since(at), self.section.clock);
+        let elapsed = clock_units(now.saturating_duration_since(at), self.send_clock);
         Some(SenderInfo {
             ntp: ntp(now.saturating_duration_since(self.created)),
             timestamp: self.sent.timestamp.wrapping_add(elapsed),

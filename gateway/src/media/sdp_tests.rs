@@ -6,6 +6,7 @@ use super::offer::Offer;
 use super::peer::FarSetup;
 use super::tone::Law;
 use super::{FarLeg, MAX_OFFER_BYTES, OfferError};
+use gateway_core::sdp::CodecKind;
 
 const DIGEST: &str = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
 
@@ -92,6 +93,20 @@ fn attributes_of_the_session_hold_for_its_sections() {
     let fingerprint = format!("a=fingerprint:sha-256 {DIGEST}\r\n");
     let moved = chromium().replace(&fingerprint, "").replace("t=0 0\r\n", &format!("t=0 0\r\n{fingerprint}"));
     assert!(answered(&moved, FarLeg::Echo).is_ok());
+}
+
+#[test]
+fn an_rtp_leg_takes_all_that_a_phone_may_have() {
+    let answer = answered(&chromium(), FarLeg::Rtp { video: None }).expect("an answer");
+    let sections = lines(&answer, "m=");
+    assert_eq!(sections[0], "m=audio 40001 UDP/TLS/RTP/SAVPF 111 0 8 110 126", "opus first");
+    assert_eq!(sections[1], "m=video 40001 UDP/TLS/RTP/SAVPF 96 103");
+    assert!(["a=rtcp-fb:96 nack", "a=rtcp-fb:103 goog-remb"].iter().all(|line| !lines(&answer, line).is_empty()));
+    let wanted = FarLeg::Rtp { video: Some(CodecKind::H264) };
+    let answer = answered(&chromium(), wanted).expect("an answer");
+    assert_eq!(lines(&answer, "m=video"), ["m=video 40001 UDP/TLS/RTP/SAVPF 103 96"]);
+    let digits_alone = chromium().replace("111 9 0 8 13 110 126", "110 126");
+    assert_eq!(answered(&digits_alone, wanted), Err(OfferError::NoAudio));
 }
 
 #[test]

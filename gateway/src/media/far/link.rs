@@ -136,6 +136,9 @@ impl FarLink {
             self.audio.out.interrupt();
             self.to_far.line = None;
         }
+        if media.audio.dtmf_send.is_none() {
+            self.digits_out = DtmfSender::default();
+        }
         if !media.audio.receives {
             self.heard.since = None;
         } else if self.heard.since.is_none() {
@@ -282,7 +285,7 @@ impl FarLink {
         };
         let side = if video { self.video.as_deref_mut() } else { Some(&mut self.audio) };
         let (Some(side), Some(stream)) = (side, browser.stream(video)) else { return Ok(()) };
-        stream.section.clock = codec.clock;
+        stream.send_clock = codec.clock;
         packet[1] = packet[1] & 0x80 | number;
         if !side.back.pass(packet, stream, (codec.clock, codec.clock), now) {
             return Err(Drop::FarLate);
@@ -324,7 +327,7 @@ impl FarLink {
         let way = Way { kind: codec.kind, clock: codec.clock, send };
         let mut made = Vec::new();
         let Some(stream) = browser.stream(false) else { return Ok(()) };
-        stream.section.clock = clock;
+        stream.send_clock = clock;
         self.to_browser.convert(packet, &way, stream, now, &mut |packet| made.push(packet)).ok_or(Drop::FarPayload)?;
         for packet in made {
             browser.send(&packet, &mut effects.send);

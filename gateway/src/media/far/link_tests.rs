@@ -11,6 +11,7 @@ use crate::media::stats::Drop;
 use crate::media::test_client::{AUDIO, Scene, Setting, VIDEO, VIDEO_TYPE, rtp};
 use bytes::{BufMut, BytesMut};
 use gateway_core::sdp::{Codec, CodecKind, DtmfType, FarMedia, FarStream, Feedback, SrtpKeys, SrtpSecret, SrtpSuite};
+use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -415,4 +416,45 @@ fn another_codec_of_video_is_dropped() {
     let packet = scene.protect(&rtp(VIDEO_TYPE, 88, 1000, 7, b"frame"));
     assert_eq!(scene.receive(&packet), Err(Drop::FarCodec));
     scene.step(MS);
+}
+
+/// A datagram that may look like RTP or RTCP, of payload types that mean something here.
+fn datagram() -> impl Strategy<Value = Vec<u8>> {
+    let first = prop::sample::select(vec![0x80_u8, 0x90, 0xa0, 0x8f, 0xb3, 0x81, 0x8f, 0x40, 0]);
+    let second = prop::sample::select(vec![0_u8, 96, 101, 0xe0, 99, 200, 201, 205, 206, 111, 250]);
+    let rest = prop::collection::vec(any::<u8>(), 0..80);
+    let like_rtp = (first, second, any::<u16>(), any::<u32>(), 0..3_u32, rest).prop_map(
+        |(first, second, sequence, timestamp, ssrc, payload)| {
+            let mut packet = rtp(second, ssrc, sequence, timestamp, &payload);
+            packet[0] = first;
+            packet
+        },
+    );
+    prop_oneof![4 => like_rtp, 1 => prop::collection::vec(any::<u8>(), 0..40)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_datagrams_of_the_far_side_break_a_peer(
+        datagrams in prop::collection::vec((datagram(), 0..4_usize, 0..2_u16, 0..200_u64), 1..60),
+        codec in prop::sample::select(vec![CodecKind::Opus, CodecKind::Pcmu, CodecKind::Pcma]),
+        g711 in any::<bool>(),
+    ) {
+        let mut scene = scene(BrowserTypes { pcmu: g711.then_some(0), ..types() });
+        let payload_type = if codec == CodecKind::Opus { 96 } else { 0 };
+        connect(&mut scene, FarMedia { video: Some(stream(CodecKind::Vp8, 99)), ..media(stream(codec, payload_type)) });
+        for (packet, port, from, pause) in datagrams {
+            let _ = from_far(&mut scene, FarPort::ALL[port], FAR + from, &packet);
+            scene.step(MS * pause as u32);
+        }
+        // Whatever reached the browser is authentic, and none of its numbers came twice.
+        let mut numbers: Vec<_> = scene.media().0.iter().map(|packet| (fields(packet).2, fields(packet).0)).collect();
+        numbers.sort_unstable();
+        let sent = numbers.len();
+        numbers.dedup();
+        prop_assert_eq!(numbers.len(), sent);
+        prop_assert!(!scene.peer.ended());
+    }
 }

@@ -72,7 +72,8 @@ impl Side {
         if self.agreed.as_ref().is_none_or(|old| old.rtcp != agreed.rtcp) {
             self.rtcp_from = None;
         }
-        self.stream.section.clock = agreed.send.clock;
+        self.stream.send_clock = agreed.send.clock;
+        self.stream.section.clock = agreed.receive.first().map_or(agreed.send.clock, |codec| codec.clock);
         let known = self.srtp.take();
         self.srtp = agreed.srtp.and_then(|keys| Some((keys, renewed(known, &keys, provider)?)));
         self.agreed = Some(agreed);
