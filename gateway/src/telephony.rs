@@ -15,7 +15,9 @@ pub(crate) fn start(args: &SipArgs) -> anyhow::Result<Option<(SipLine, mpsc::Rec
         return Ok(None);
     }
     let listen = args.listen();
-    let config = SipConfig { listen: vec![(Transport::Udp, listen)], tls: tls(args)?, t1: None };
+    let servers = args.servers().map_err(anyhow::Error::msg)?;
+    let only_from = Some(servers.into_iter().map(|server| server.addr).collect());
+    let config = SipConfig { listen: vec![(Transport::Udp, listen)], tls: tls(args)?, only_from, t1: None };
     let started = SipLine::start(config).with_context(|| format!("error: --sip-listen {listen}"))?;
     Ok(Some(started))
 }

@@ -1,6 +1,7 @@
 //! Connections under TCP and TLS: one task each that reads messages and writes those of its queue.
 
 use super::frame::{Frame, Framer, Parsed, parse};
+use super::sources::Sources;
 use super::tls::SipTls;
 use super::{Counts, Inbound};
 use gateway_core::sip::{Peer, Transport};
@@ -67,6 +68,7 @@ pub(super) struct Flows {
     /// Bounded by the number of connections.
     pub(super) notes: mpsc::UnboundedSender<FlowNote>,
     pub(super) tls: Option<Arc<SipTls>>,
+    pub(super) sources: Sources,
     pub(super) counts: Arc<Counts>,
     next: Arc<AtomicU64>,
 }
@@ -79,9 +81,10 @@ impl Flows {
         inbound: mpsc::Sender<Inbound>,
         notes: mpsc::UnboundedSender<FlowNote>,
         tls: Option<Arc<SipTls>>,
+        sources: Sources,
         counts: Arc<Counts>,
     ) -> Self {
-        Self { inbound, notes, tls, counts, next: Arc::default() }
+        Self { inbound, notes, tls, sources, counts, next: Arc::default() }
     }
 
     /// Connects, then serves the connection until it ends.
@@ -115,6 +118,9 @@ impl Flows {
         loop {
             let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
             match listener.accept().await {
+                Ok((_, from)) if !self.sources.may_connect(from.ip()) => {
+                    self.counts.strangers.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok((stream, from)) => {
                     let flows = self.clone();
                     tokio::spawn(async move {

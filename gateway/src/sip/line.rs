@@ -29,6 +29,8 @@ use tokio::time::Instant;
 
 /// Requests from others without a final answer; more are dropped, for their senders to repeat.
 const MAX_SERVER_TRANSACTIONS: usize = 16_384;
+/// Of these from one peer, so that one who never sends ACK leaves the others room.
+const MAX_PER_PEER: usize = 4_096;
 /// Requests of ours without a final answer; more fail at once.
 const MAX_CLIENT_TRANSACTIONS: usize = 65_536;
 /// Responses of one request that wait to be sent; more are dropped.
@@ -69,6 +71,7 @@ pub(super) enum Note {
 type AckKey = (String, String, u32);
 
 struct Server {
+    from: Peer,
     responses: mpsc::Sender<SipResponse>,
     target: Target,
     /// Of an INVITE.
@@ -118,6 +121,8 @@ pub(super) struct Line {
     asked: HashSet<Peer>,
     clients: HashMap<ClientTransaction, Arc<Notify>>,
     servers: HashMap<ServerTransaction, Server>,
+    /// How many of the servers are for each peer.
+    load: HashMap<Peer, usize>,
     next_server: u64,
     acknowledged: Aging<TransactionKey, Acknowledged>,
     accepted: Aging<AckKey, Accepted>,
@@ -150,6 +155,7 @@ impl Line {
             asked: HashSet::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
+            load: HashMap::new(),
             next_server: 0,
             acknowledged: Aging::new(life),
             accepted: Aging::new(life),
@@ -189,9 +195,14 @@ impl Line {
                 }
             }
             Note::ServerEnded(id) => {
-                if let Some(server) = self.servers.remove(&id)
-                    && server.is_accepted
-                {
+                let Some(server) = self.servers.remove(&id) else { return };
+                if let Some(load) = self.load.get_mut(&server.from) {
+                    *load -= 1;
+                    if *load == 0 {
+                        self.load.remove(&server.from);
+                    }
+                }
+                if server.is_accepted {
                     self.late.insert(id, server.target, Instant::now());
                 }
             }
@@ -359,7 +370,7 @@ impl Line {
         };
         let is_done = match &message {
             SipMessage::Request(request) if request.method == Method::Ack => self.take_ack(request).await,
-            SipMessage::Request(request) => !self.has_room_for(request),
+            SipMessage::Request(request) => !self.has_room_for(request, from),
             SipMessage::Response(response) => self.take_again(response, from, &connection).await,
         };
         if is_done {
@@ -378,8 +389,10 @@ impl Line {
     }
 
     /// What comes again and CANCEL always have room.
-    fn has_room_for(&self, request: &Request) -> bool {
-        if self.servers.len() < MAX_SERVER_TRANSACTIONS || request.method == Method::Cancel {
+    fn has_room_for(&self, request: &Request, from: Peer) -> bool {
+        let is_full = self.servers.len() >= MAX_SERVER_TRANSACTIONS
+            || self.load.get(&from).is_some_and(|load| *load >= MAX_PER_PEER);
+        if !is_full || request.method == Method::Cancel {
             return true;
         }
         let is_known =
@@ -412,7 +425,8 @@ impl Line {
         let id = self.next_id();
         let (responses, queue) = mpsc::channel(MAX_RESPONSES);
         let ack_key = ack_key(&transaction.original).filter(|_| transaction.original.method == Method::Invite);
-        self.servers.insert(id, Server { responses, target, ack_key, is_accepted: false });
+        *self.load.entry(from).or_default() += 1;
+        self.servers.insert(id, Server { from, responses, target, ack_key, is_accepted: false });
         self.context.emit(SipEvent::Request { transaction: id, from, request }).await;
         tokio::spawn(server::run(self.context.clone(), id, transaction, queue));
     }

@@ -14,6 +14,7 @@ mod flow;
 mod frame;
 mod line;
 mod server;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,12 +27,13 @@ use rsipstack::EndpointBuilder;
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transport::SipConnection;
 use rsipstack::transport::udp::UdpConnection;
+use sources::{Sources, Verdict};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -53,6 +55,9 @@ pub struct SipConfig {
     pub listen: Vec<(Transport, SocketAddr)>,
     /// Needed for [`Transport::Tls`], to listen and to connect.
     pub tls: Option<SipTls>,
+    /// If named, nobody else is listened to: datagrams from exactly these, connections from their addresses. Otherwise each
+    /// address has a share.
+    pub only_from: Option<Vec<SocketAddr>>,
     /// RFC 3261's T1, from which all times of transactions follow; 500 ms if absent.
     pub t1: Option<Duration>,
 }
@@ -82,6 +87,7 @@ pub struct Counts {
     unreadable: AtomicU64,
     refused: AtomicU64,
     overrun: AtomicU64,
+    strangers: AtomicU64,
 }
 
 impl Counts {
@@ -97,10 +103,16 @@ impl Counts {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Datagrams that came faster than they were handled.
+    /// Datagrams that came faster than they were handled, or than one sender may send.
     #[must_use]
     pub fn overrun(&self) -> u64 {
         self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams and connections of those who are not listened to.
+    #[must_use]
+    pub fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
     }
 }
 
@@ -247,7 +259,8 @@ async fn run(
     tokio::spawn(async move { timers.process_timer().await });
     let (inbound, received) = mpsc::channel(MAX_INBOUND_MESSAGES);
     let (flow_notes, noted) = mpsc::unbounded_channel();
-    let flows = Flows::new(inbound, flow_notes, config.tls.map(Arc::new), counts);
+    let sources = Sources::new(config.only_from);
+    let flows = Flows::new(inbound, flow_notes, config.tls.map(Arc::new), sources, counts);
     let mut datagrams = Vec::new();
     for (socket, local) in sockets.udp {
         match serve_udp(socket, local, &flows).await {
@@ -275,9 +288,19 @@ async fn serve_udp(socket: std::net::UdpSocket, local: SocketAddr, flows: &Flows
 
 async fn read_datagrams(socket: Arc<UdpSocket>, connection: SipConnection, flows: Flows) {
     let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+    let mut sources = flows.sources.clone();
     loop {
         // An error is an ICMP answer to something that was sent.
         let Ok((length, from)) = socket.recv_from(&mut bytes).await else { continue };
+        let dropped = match sources.take(from, Instant::now()) {
+            Verdict::Taken => None,
+            Verdict::Stranger => Some(&flows.counts.strangers),
+            Verdict::TooMany => Some(&flows.counts.overrun),
+        };
+        if let Some(count) = dropped {
+            count.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
         let datagram = &bytes[..length];
         if datagram.iter().all(u8::is_ascii_whitespace) {
             continue;

@@ -33,7 +33,8 @@ impl End {
     fn with(t1: Duration) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = vec![(Transport::Udp, any), (Transport::Tcp, any)];
-        let (line, events) = SipLine::start(SipConfig { listen, tls: None, t1: Some(t1) }).expect("free ports");
+        let (line, events) =
+            SipLine::start(SipConfig { listen, tls: None, only_from: None, t1: Some(t1) }).expect("free ports");
         Self { line, events, next: 0 }
     }
 

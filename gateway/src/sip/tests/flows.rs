@@ -90,7 +90,8 @@ const KEY: &[u8] = include_bytes!("tls/key.pem");
 
 fn under_tls(tls: SipTls) -> End {
     let listen = vec![(Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 0)))];
-    let (line, events) = SipLine::start(SipConfig { listen, tls: Some(tls), t1: Some(T1) }).expect("a free port");
+    let (line, events) =
+        SipLine::start(SipConfig { listen, tls: Some(tls), only_from: None, t1: Some(T1) }).expect("a free port");
     End { line, events, next: 0 }
 }
 

@@ -105,3 +105,42 @@ async fn a_body_that_is_no_text_is_refused() {
     let (length, _) = tokio::time::timeout(PATIENCE, udp.recv_from(&mut bytes)).await.expect("in time").expect("open");
     assert!(bytes[..length].starts_with(b"SIP/2.0 415 "));
 }
+
+/// Its sender never acknowledges a refusal, which keeps every one of them alive for 32 s.
+#[tokio::test]
+async fn a_flood_from_one_address_leaves_the_others_their_share() {
+    let (mut near, mut far) = (End::with(Duration::from_millis(500)), End::with(Duration::from_millis(500)));
+    let to = far.peer(Transport::Udp);
+    let flood = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let flooding = tokio::spawn(async move {
+        for n in 0..12_000 {
+            let text = format!(
+                "INVITE sip:x@h SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:1;branch=z9hG4bK{n};rport\r\nFrom: <sip:x@h>;tag=1\r\n\
+                 To: <sip:x@h>\r\nCall-ID: flood{n}\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+            );
+            flood.send_to(text.as_bytes(), to.addr).await.expect("sent");
+        }
+    });
+    let mut served = 0;
+    while !flooding.is_finished() || served == 0 {
+        if let Ok(Some(SipEvent::Request { transaction, request, .. })) =
+            tokio::time::timeout(Duration::from_millis(100), far.events.recv()).await
+        {
+            served += 1;
+            far.respond(transaction, &request, 404);
+        }
+    }
+    near.send(to, request(Method::Options, Transport::Udp, "other"));
+    loop {
+        let (transaction, _, request) = far.request().await;
+        let is_other = request.method == Method::Options;
+        far.respond(transaction, &request, if is_other { 200 } else { 404 });
+        if is_other {
+            break;
+        }
+    }
+    assert_eq!(near.response().await.status, 200);
+    let counts = far.line.counts();
+    assert!(served <= 4_096, "{served} of one address at a time");
+    assert!(counts.overrun() + counts.refused() > 1_000, "{counts:?}");
+}
