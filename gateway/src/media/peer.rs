@@ -363,6 +363,9 @@ impl Peer {
                 Some((true, video)) => link.take_from_browser(packet, video, now, effects),
                 Some((false, _)) | None => Err(Drop::Payload),
             };
+            if link.takes_keyframe() {
+                self.ask_keyframe(effects);
+            }
             self.authenticated(from, now, effects);
             return result;
         }
@@ -410,12 +413,18 @@ impl Peer {
 
     /// In an echo, who wants a keyframe is the one who can make it.
     fn forward_keyframe_request(&mut self, media: u32, effects: &mut Effects) {
-        let Far::Echo = self.far else { return };
-        let video = self.video.as_ref().filter(|video| video.section.ssrc == media);
-        let Some(source) = video.and_then(|video| video.far_source()) else { return };
+        let is_ours = self.video.as_ref().is_some_and(|video| video.section.ssrc == media);
+        if is_ours && matches!(self.far, Far::Echo) {
+            self.ask_keyframe(effects);
+        }
+    }
+
+    fn ask_keyframe(&mut self, effects: &mut Effects) {
+        let Some(video) = &self.video else { return };
+        let Some(source) = video.far_source() else { return };
         let mut packet = BytesMut::with_capacity(32);
-        rtcp::put_report(&mut packet, media, None, None);
-        rtcp::put_picture_loss(&mut packet, media, source);
+        rtcp::put_report(&mut packet, video.section.ssrc, None, None);
+        rtcp::put_picture_loss(&mut packet, video.section.ssrc, source);
         self.send_rtcp(&packet, effects);
     }
 

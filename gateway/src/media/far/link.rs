@@ -76,6 +76,16 @@ pub(in crate::media) struct FarLink {
     event_back: Option<Event>,
     to_far: Converter,
     to_browser: Converter,
+    keyframe: Keyframe,
+}
+
+/// The far side cannot begin to show a picture that was under way before it was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keyframe {
+    /// From the next picture of the browser on.
+    Due,
+    Now,
+    No,
 }
 
 /// When the far side was last heard, and what was told of it.
@@ -119,6 +129,7 @@ impl FarLink {
             event_back: None,
             to_far: Converter::default(),
             to_browser: Converter::default(),
+            keyframe: Keyframe::No,
         }
     }
 
@@ -147,6 +158,10 @@ impl FarLink {
         self.audio.agree(media.audio, provider);
         match (media.video, &mut self.video) {
             (Some(stream), known) => {
+                let at = |side: &Side| side.agreed.as_ref().map(|agreed| agreed.rtp);
+                if known.as_deref().and_then(at) != Some(stream.rtp) {
+                    self.keyframe = Keyframe::Due;
+                }
                 let fresh = || Box::new(Side::new(true, self.ssrcs[1], self.first_sequence, now));
                 known.get_or_insert_with(fresh).agree(stream, provider);
             }
@@ -218,7 +233,19 @@ impl FarLink {
         if side.out.pass(&mut packet, &mut side.stream, (clock, send.clock), now) {
             side.send(packet, to, &mut effects.far);
         }
+        if video && self.keyframe == Keyframe::Due {
+            self.keyframe = Keyframe::Now;
+        }
         Ok(())
+    }
+
+    /// Whether the browser must be asked for a keyframe now; told once.
+    pub(in crate::media) fn takes_keyframe(&mut self) -> bool {
+        let now = self.keyframe == Keyframe::Now;
+        if now {
+            self.keyframe = Keyframe::No;
+        }
+        now
     }
 
     /// Takes a datagram of a far port.

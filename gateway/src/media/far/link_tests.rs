@@ -384,6 +384,10 @@ fn video_is_relayed_and_its_feedback_translated() {
     let out = from_browser(&mut scene, &rtp(VIDEO_TYPE, 88, 1000, 7, b"frame"));
     assert_eq!((out[0].0, out[0].1, out[0].2[1]), (FarPort::VideoRtp, far(FAR + 10), 99), "no marker is added");
     assert_eq!(fields(&out[0].2), (501, 7, OUT_VIDEO));
+    let asked: Vec<_> = scene.media().1.iter().flat_map(|packet| rtcp::parts(packet).collect::<Vec<_>>()).collect();
+    assert!(asked.contains(&rtcp::Part::KeyframeWanted { media: 88 }), "the far side missed the first one");
+    from_browser(&mut scene, &rtp(VIDEO_TYPE, 88, 1001, 7, b"frame"));
+    assert!(scene.media().1.is_empty(), "asked once");
     from_far(&mut scene, FarPort::VideoRtp, FAR + 10, &rtp(0x80 | 99, 6, 300, 9, b"far frame")).expect("taken");
     let back = scene.media().0;
     assert_eq!((back[0][1], fields(&back[0]).2), (0x80 | VIDEO_TYPE, VIDEO));
