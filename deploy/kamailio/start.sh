@@ -52,6 +52,7 @@ done
 [[ $gateways =~ ^[0-9a-fA-F.:/,]+$ ]] || die "--gateways $gateways: addresses are expected"
 mkdir -p "$run"
 run=$(cd "$run" && pwd)
+rm -f "$run/kamailio.pid"
 
 # A db_text table: the columns first, then the lines as they are; backslash and colon of a password are escaped.
 if [ -n "$users" ]; then
@@ -72,4 +73,19 @@ command=(kamailio -f "$here/kamailio.cfg" -Y "$run" -P "$run/kamailio.pid" -m 64
   -A "LISTEN_UDP=udp:$listen" -A "LISTEN_TCP=tcp:$listen" -A "DOMAIN=\"$domain\"" -A "GATEWAYS=\"$gateways\"" "${defines[@]}")
 PATH=$PATH:/usr/sbin
 if [ "$check" = yes ]; then exec "${command[@]}" -c; fi
+
+# The children of a Kamailio whose first process was killed would go on answering. So it has a process group of its own, which
+# ends with that process; in a container, where it has the id 1, the kernel sees to that.
+if [ $$ != 1 ]; then
+  # Not a child of Kamailio, which waits for its children.
+  (
+    (
+      trap '' INT TERM HUP
+      tail --pid=$$ -s 0.1 -f /dev/null
+      kill -KILL -- -$$
+    ) >/dev/null 2>&1 &
+  )
+  read -r _ _ _ _ group _ </proc/$$/stat
+  [ "$group" = $$ ] || command=(setsid "${command[@]}")
+fi
 exec "${command[@]}" -DD -E

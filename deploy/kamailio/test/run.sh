@@ -302,7 +302,16 @@ if compgen -G '/usr/lib/*/kamailio/modules/tls.so' >/dev/null && command -v open
   tls=(--tls-listen "$host:$tls_port" --tls-cert "$work/cert.pem" --tls-key "$work/key.pem")
 fi
 servers=()
-trap 'kill -TERM "${servers[@]}" 2>/dev/null; wait "${servers[@]}" 2>/dev/null; rm -rf "$work"' EXIT
+leave() {
+  kill -TERM "${servers[@]}" 2>/dev/null
+  for _ in $(seq 50); do
+    kill -0 "${servers[@]}" 2>/dev/null || break
+    sleep 0.1
+  done
+  stop "${servers[@]}"
+  rm -rf "$work"
+}
+trap leave EXIT
 start_kamailio main --listen "$host:$port" --gateways $host/32 "${tls[@]}" || exit 1
 start_kamailio strict --listen "$host:$strict_port" --define WITH_DIALOG_AUTH --define WITH_ONE_TIME_NONCE --define RECENT_S=2 || exit 1
 
