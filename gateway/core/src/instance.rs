@@ -465,8 +465,9 @@ impl<R: Random> Instance<R> {
 
     /// Takes over what a session wants done, and its deadline; buries it if it is over.
     fn settle(&mut self, key: Key) {
-        self.settle_far(key, self.seen);
         self.settle_lease(key, self.seen);
+        self.settle_far(key, self.seen);
+        self.end_lease(key);
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let mut closed_peers = Vec::new();
         while let Some(command) = session.next_command() {

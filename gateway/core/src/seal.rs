@@ -15,7 +15,7 @@ const KEY_ID: std::ops::Range<usize> = 1..5;
 const NONCE: std::ops::Range<usize> = 5..HEADER_BYTES;
 const HEADER_BYTES: usize = 29;
 /// Longest sealed text that is looked at.
-pub const MAX_SEALED_BYTES: usize = 8 * 1024;
+pub const MAX_SEALED_BYTES: usize = 48 * 1024;
 
 /// A 24 byte nonce; random ones don't collide in practice.
 pub type Nonce = [u8; 24];

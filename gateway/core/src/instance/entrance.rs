@@ -116,7 +116,11 @@ impl<R: Random> Instance<R> {
         let key = Key(self.last_key);
         self.by_id.insert(id.clone(), key);
         self.by_client.entry(client_id).or_default().push(key);
-        self.sessions.insert(key, Session::new(place, now));
+        let mut session = Session::new(place, now);
+        if self.telephony.is_some() {
+            session.expect_registration();
+        }
+        self.sessions.insert(key, session);
         self.settle(key);
         self.counts.sign_ins += 1;
         self.refresh_window();

@@ -8,7 +8,8 @@ use crate::random::Random;
 use crate::sdp::{FarLocal, FarSdp, Security, SrtpSecret};
 use crate::session::{FarCommand, Ringing, SealedCall, Session, Wish};
 use crate::sip::{
-    Agent, AgentError, AgentSettings, Credentials, Identity, LeaseId, LegId, Registered, SipCounts, SipEvent, SipNews,
+    Agent, AgentError, AgentSettings, Credentials, Identity, LeaseId, LegId, Registered, Restored, SipCounts, SipEvent,
+    SipNews,
 };
 use gateway_protocol::CallId;
 use gateway_protocol::message::{EndReason, FailReason};
@@ -37,6 +38,8 @@ pub(super) struct Telephony {
     security: Security,
     leases: BTreeMap<Key, Holder>,
     legs: BTreeMap<LegId, Key>,
+    /// Sessions whose capsule says of a call what is true no more.
+    stale: BTreeSet<Key>,
 }
 
 /// The browser's side of a lease as the agent knows it.
@@ -50,7 +53,15 @@ impl Telephony {
     pub(super) fn new(settings: SipSettings, random: &mut impl Random, now: Instant) -> Self {
         let SipSettings { agent, dial, passwords, security } = settings;
         let agent = Agent::new(agent, random, now);
-        Self { agent, dial, passwords, security, leases: BTreeMap::new(), legs: BTreeMap::new() }
+        Self {
+            agent,
+            dial,
+            passwords,
+            security,
+            leases: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            stale: BTreeSet::new(),
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
@@ -104,13 +115,7 @@ impl<R: Random> Instance<R> {
     /// Tells the agent what became of the browser's socket; a session's first attach registers its user.
     pub(super) fn settle_lease(&mut self, key: Key, now: Instant) {
         let Some(telephony) = &mut self.telephony else { return };
-        let Some(session) = self.sessions.get(&key).filter(|session| session.state().is_some()) else {
-            if telephony.leases.remove(&key).is_some() {
-                telephony.agent.end(LeaseId(key.0));
-                telephony.legs.retain(|_, owner| *owner != key);
-            }
-            return;
-        };
+        let Some(session) = self.sessions.get(&key).filter(|session| session.state().is_some()) else { return };
         let holder = Holder { attached: session.socket().is_some(), proven: session.is_proven() };
         let known = telephony.leases.get(&key).copied();
         if known == Some(holder) || (known.is_none() && !holder.attached) {
@@ -133,6 +138,19 @@ impl<R: Random> Instance<R> {
         telephony.agent.set_proven(lease, holder.proven);
     }
 
+    /// The session is over, and so is what it held of the agent.
+    pub(super) fn end_lease(&mut self, key: Key) {
+        if self.sessions.get(&key).is_some_and(|session| session.state().is_some()) {
+            return;
+        }
+        if let Some(telephony) = &mut self.telephony
+            && telephony.leases.remove(&key).is_some()
+        {
+            telephony.agent.end(LeaseId(key.0));
+            telephony.legs.retain(|_, owner| *owner != key);
+        }
+    }
+
     /// Does what a session wants of its far sides.
     pub(super) fn settle_far(&mut self, key: Key, now: Instant) {
         while let Some(command) = self.sessions.get_mut(&key).and_then(Session::next_far_command) {
@@ -142,7 +160,7 @@ impl<R: Random> Instance<R> {
 
     fn do_far_command(&mut self, key: Key, command: FarCommand, now: Instant) {
         let unix = self.unix(now);
-        let Some(Telephony { agent, legs, .. }) = &mut self.telephony else { return };
+        let Some(Telephony { agent, legs, stale, .. }) = &mut self.telephony else { return };
         match command {
             FarCommand::Dial { peer, target, offer } => {
                 let dialled = agent.call(LeaseId(key.0), &target, offer);
@@ -152,7 +170,7 @@ impl<R: Random> Instance<R> {
                 self.handle_dialled(key, peer, dialled, now);
             }
             FarCommand::HangUp(leg) => {
-                legs.remove(&leg);
+                stale.extend(legs.remove(&leg));
                 agent.hang_up(leg);
             }
             FarCommand::Ring(leg) => agent.ring(leg),
@@ -224,11 +242,10 @@ impl<R: Random> Instance<R> {
 
     /// A browser has the capsule that describes a message before that message leaves.
     fn renew_capsules(&mut self, now: Instant) {
-        let mut keys = BTreeSet::new();
-        if let Some(Telephony { agent, legs, .. }) = &mut self.telephony {
-            while let Some(leg) = agent.next_changed() {
-                keys.extend(legs.get(&leg).copied());
-            }
+        let Some(Telephony { agent, legs, stale, .. }) = &mut self.telephony else { return };
+        let mut keys = std::mem::take(stale);
+        while let Some(leg) = agent.next_changed() {
+            keys.extend(legs.get(&leg).copied());
         }
         for key in keys {
             if self.sessions.get(&key).is_none_or(|session| session.socket().is_none()) {
@@ -264,11 +281,17 @@ impl<R: Random> Instance<R> {
             SipNews::Restored { leg, restored } => {
                 let call = (self.new_call_id(), self.next_peer());
                 self.with_leg(leg, |session| session.handle_restored(leg, restored, call, now));
+                if let Some(Telephony { legs, stale, .. }) = &mut self.telephony {
+                    stale.extend(legs.get(&leg).copied());
+                    if restored != Restored::Alive {
+                        legs.remove(&leg);
+                    }
+                }
             }
             SipNews::Ended { leg, why } => {
                 self.with_leg(leg, |session| session.handle_leg_ended(leg, why, now));
                 if let Some(telephony) = &mut self.telephony {
-                    telephony.legs.remove(&leg);
+                    telephony.stale.extend(telephony.legs.remove(&leg));
                 }
             }
         }

@@ -74,6 +74,11 @@ impl Session {
         self.registered
     }
 
+    /// There are SIP servers, and its user is not registered yet.
+    pub fn expect_registration(&mut self) {
+        self.registered = Some(Registered::No("registering"));
+    }
+
     /// Its registration changed.
     pub fn set_registered(&mut self, registered: Registered, calls: &ServiceState) {
         let before = self.calls_service(calls);

@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 /// After this an attach's dead calls are told `unknown`.
 pub const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
+/// Longest record of a call in a capsule, as JSON. A far side whose route is longer can't be taken over; eight calls of this size
+/// fit into what is opened.
+const MAX_SEALED_CALL: usize = 4 * 1024;
+
 /// A call with a SIP side as a capsule carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedCall {
@@ -183,15 +187,26 @@ impl Session {
 
     pub(super) fn handle_recovery_timeout(&mut self, now: Instant) {
         if self.recovery.until.is_some_and(|until| until <= now) {
-            let asked = std::mem::take(&mut self.recovery.asked).into_iter().map(|(_, call)| call);
-            let waiting = std::mem::take(&mut self.recovery.waiting).into_iter().map(|(_, call)| call);
-            self.recovery.unknown.extend(asked.chain(waiting).map(|call| call.call_id));
+            for (leg, call) in std::mem::take(&mut self.recovery.asked) {
+                // Nobody waits for what it says later.
+                self.far(FarCommand::HangUp(leg));
+                self.recovery.unknown.push(call.call_id);
+            }
+            let waiting = std::mem::take(&mut self.recovery.waiting).into_iter().map(|(_, call)| call.call_id);
+            self.recovery.unknown.extend(waiting);
             self.finish_recovery();
         }
     }
 
-    /// What a capsule says of its calls, given their legs.
+    /// What a capsule says of its calls, given their legs: of those of the instance before too, as long as nothing became of
+    /// them.
     pub fn sealed_calls(&self, leg: impl Fn(LegId) -> Option<SealedLeg>) -> Vec<SealedCall> {
+        let earlier = self.place.earlier.calls.iter().cloned();
+        let waiting = self.recovery.waiting.iter().map(|(_, call)| call.clone());
+        let asked = self.recovery.asked.iter().map(|(id, call)| match leg(*id) {
+            Some(leg) => SealedCall { leg, ..call.clone() },
+            None => call.clone(),
+        });
         let seal = |call: &Call| {
             let far = call.far.as_ref()?;
             Some(SealedCall {
@@ -202,8 +217,13 @@ impl Session {
                 sdp: far.sdp.clone()?,
             })
         };
-        self.calls.iter().filter_map(seal).collect()
+        let live = self.calls.iter().filter_map(seal);
+        earlier.chain(waiting).chain(asked).chain(live).filter(is_brief).collect()
     }
+}
+
+fn is_brief(call: &SealedCall) -> bool {
+    serde_json::to_vec(call).is_ok_and(|json| json.len() <= MAX_SEALED_CALL)
 }
 
 /// The dialog that a sealed call is restored from.

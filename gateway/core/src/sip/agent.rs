@@ -293,7 +293,7 @@ impl Agent {
             match due {
                 Due::Server(server) => self.handle_server_timeout(server, now),
                 Due::Registration(lease, server) => self.handle_registration_timeout(lease, server, now),
-                Due::Leg(leg) => self.handle_session_timer(leg, now),
+                Due::Leg(leg) => self.handle_leg_timeout(leg, now),
             }
         }
     }

@@ -194,7 +194,9 @@ impl Bench {
                 }
                 Command::Close { socket, code, .. } => assert_eq!(self.closed.insert(socket, code), None),
                 Command::Accept { peer, offer, .. } => self.answer(peer, &offer),
-                Command::RestartIce { peer, .. } => self.instance.handle_answer(peer, Ok(String::new()), None, self.now),
+                Command::RestartIce { peer, .. } => {
+                    self.instance.handle_answer(peer, Ok(String::new()), None, self.now)
+                }
                 Command::ClosePeer(peer) => {
                     let known = self.peers.iter().position(|known| *known == peer).expect("the peer is known");
                     self.peers.remove(known);

@@ -43,6 +43,9 @@ impl Canned {
 pub(crate) struct Far {
     pub(crate) addr: SocketAddr,
     pub(crate) is_deaf: bool,
+    /// REGISTERs wait for [`Far::register_all`].
+    pub(crate) is_slow_to_register: bool,
+    waiting: Vec<Asked>,
     pub(crate) canned: VecDeque<Canned>,
     pub(crate) registers: Vec<Asked>,
     /// Contacts by their instance.
@@ -57,6 +60,8 @@ impl Far {
         Self {
             addr,
             is_deaf: false,
+            is_slow_to_register: false,
+            waiting: Vec::new(),
             canned: VecDeque::new(),
             registers: Vec::new(),
             bindings: Vec::new(),
@@ -95,9 +100,24 @@ impl Far {
 
     fn register(&mut self, asked: Asked) {
         self.registers.push(asked.clone());
+        if self.is_slow_to_register {
+            return self.waiting.push(asked);
+        }
+        self.bind(&asked);
+    }
+
+    /// Answers what waits.
+    pub(crate) fn register_all(&mut self) {
+        self.is_slow_to_register = false;
+        for asked in std::mem::take(&mut self.waiting) {
+            self.bind(&asked);
+        }
+    }
+
+    fn bind(&mut self, asked: &Asked) {
         if let Some(canned) = self.canned.pop_front() {
             let fields: Vec<_> = canned.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            return self.respond(&asked, canned.status, None, &fields);
+            return self.respond(asked, canned.status, None, &fields);
         }
         let default = asked.request.headers.get("Expires").unwrap_or("90").to_owned();
         for contact in NameAddr::list(asked.request.headers.all("Contact")) {
@@ -115,7 +135,7 @@ impl Far {
         }
         let bindings: Vec<String> = self.bindings.iter().map(ToString::to_string).collect();
         let fields: Vec<_> = bindings.iter().map(|binding| ("Contact", binding.as_str())).collect();
-        self.respond(&asked, 200, None, &fields);
+        self.respond(asked, 200, None, &fields);
     }
 
     pub(crate) fn respond(&mut self, asked: &Asked, status: u16, sdp: Option<&str>, fields: &[(&str, &str)]) {

@@ -7,9 +7,14 @@ mod net;
 mod tab;
 mod world;
 
+mod a_capsule_goes_before_what_it_describes;
+mod a_dead_instances_calls_are_taken_over;
 mod a_registration_is_a_lease_on_the_socket;
+mod a_second_server_is_warm;
+mod a_thawed_instance_says_nothing_unproven;
 mod an_unanswered_call_ends_for_its_reason;
 mod calls_are_made_and_answered;
+mod calls_live_on_without_a_sip_server;
 mod credentials_are_for_one_realm;
 mod digits_go_both_ways;
 mod either_side_holds;

@@ -29,7 +29,13 @@ struct Host {
     machine: Machine,
     is_frozen: bool,
     /// What lies in its sockets while it is frozen.
-    waiting: VecDeque<SipEvent>,
+    waiting: VecDeque<Input>,
+}
+
+/// What comes out of a socket.
+enum Input {
+    Sip(SipEvent),
+    Message(SocketId, Box<ClientMessage>),
 }
 
 pub(crate) struct World {
@@ -159,7 +165,7 @@ impl World {
             }
             self.deliver_to_tabs();
             let Some((host, event)) = self.net.arrived.pop_front() else { break };
-            self.hosts[host].take(event, self.now);
+            self.hosts[host].take(Input::Sip(event), self.now);
         }
     }
 
@@ -231,8 +237,8 @@ impl World {
     /// It goes on, and reads what lies in its sockets before it looks at its deadlines.
     pub(crate) fn thaw(&mut self, host: HostId) {
         self.hosts[host].is_frozen = false;
-        for event in std::mem::take(&mut self.hosts[host].waiting) {
-            self.hosts[host].take(event, self.now);
+        for input in std::mem::take(&mut self.hosts[host].waiting) {
+            self.hosts[host].take(input, self.now);
         }
         self.hosts[host].handle_timeout(self.now);
         self.pump();
@@ -343,8 +349,8 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, tab: TabId, message: ClientMessage) {
-        let (host, socket, now) = (self.tabs[tab].at, self.tabs[tab].socket, self.now);
-        self.gateway(host).instance.handle_message(socket, message, now);
+        let (host, socket) = (self.tabs[tab].at, self.tabs[tab].socket);
+        self.hosts[host].take(Input::Message(socket, Box::new(message)), self.now);
     }
 
     /// Asks and lets everybody say what they have to say.
@@ -424,6 +430,17 @@ impl World {
         match self.next_heard(host) {
             Some(Heard::Request(asked)) if asked.request.method == method => asked,
             other => panic!("{method} expected, not {other:?}"),
+        }
+    }
+
+    /// The next INVITE that a far side hears, whatever it hears before.
+    pub(crate) fn next_invite(&mut self, host: HostId) -> Asked {
+        loop {
+            match self.next_heard(host) {
+                Some(Heard::Request(asked)) if asked.request.method == Method::Invite => return asked,
+                Some(_) => {}
+                None => panic!("no INVITE"),
+            }
         }
     }
 
@@ -525,13 +542,18 @@ impl Host {
         }
     }
 
-    fn take(&mut self, event: SipEvent, now: Instant) {
-        match &mut self.machine {
-            _ if self.is_frozen => self.waiting.push_back(event),
-            Machine::Gateway(gateway) => gateway.instance.handle_sip(event, now),
-            Machine::Registrar(registrar) => registrar.handle(event, now),
-            Machine::Far(far) => far.hear(event),
-            Machine::Dead => {}
+    fn take(&mut self, input: Input, now: Instant) {
+        if self.is_frozen {
+            return self.waiting.push_back(input);
+        }
+        match (&mut self.machine, input) {
+            (Machine::Gateway(gateway), Input::Sip(event)) => gateway.instance.handle_sip(event, now),
+            (Machine::Gateway(gateway), Input::Message(socket, message)) => {
+                gateway.instance.handle_message(socket, *message, now);
+            }
+            (Machine::Registrar(registrar), Input::Sip(event)) => registrar.handle(event, now),
+            (Machine::Far(far), Input::Sip(event)) => far.hear(event),
+            (Machine::Dead, _) | (Machine::Registrar(_) | Machine::Far(_), Input::Message(..)) => {}
         }
     }
 

@@ -1,13 +1,13 @@
 //! Answered calls: changes of the session, digits, transfer, the session timer, the end.
 
 use super::incoming::offered_timer;
-use super::leg::{Leg, LegState, SessionTimer};
+use super::leg::{Leg, LegState};
 use super::outgoing::{agreed_timer, lists};
 use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, is_lost};
 use crate::sip::address::NameAddr;
 use crate::sip::command::ServerTransaction;
 use crate::sip::message::{Body, Method, SipRequest, SipResponse};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Agent {
     /// Ends a leg whatever its state: BYE, CANCEL or 603. Nothing is told of it any more.
@@ -49,9 +49,10 @@ impl Agent {
     }
 
     fn reinvite(&mut self, id: LegId, method: Method, description: Option<String>) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let (lease, server) = (leg.lease, leg.server);
-        let Some(up) = leg.up() else { return };
+        let Some((lease, server)) = self.legs.get(&id).map(|leg| (leg.lease, leg.server)) else { return };
+        let local = self.servers[self.way_of(server)].local;
+        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
+        up.contact = local;
         let mut request = up.dialog.request(method);
         request.body = description.map(Body::sdp);
         request.headers.push("Allow", ALLOW);
@@ -88,7 +89,7 @@ impl Agent {
             };
             self.news.push_back(SipNews::OfferAnswered { leg: id, answer });
         }
-        self.settle_session_timer(id);
+        self.settle_leg(id);
     }
 
     /// Our offer was not answered. A far side that `is_silent` although its server answers has gone (RFC 3261 §12.2.1.2); a
@@ -103,7 +104,7 @@ impl Agent {
         if request.body.is_some() {
             self.news.push_back(SipNews::OfferAnswered { leg: id, answer: Err(503) });
         }
-        self.settle_session_timer(id);
+        self.settle_leg(id);
     }
 
     /// The far side has gone; if not, it learns that we have.
@@ -136,7 +137,7 @@ impl Agent {
             self.answering.insert(transaction, id);
         }
         self.respond(Some(lease), transaction, response);
-        self.settle_session_timer(id);
+        self.settle_leg(id);
     }
 
     /// Sends a digit by INFO, for a far side without telephone events.
@@ -240,7 +241,7 @@ impl Agent {
                 response.headers.push("Contact", contact);
             }
             self.respond(Some(lease), transaction, response);
-            return self.settle_session_timer(id);
+            return self.settle_leg(id);
         }
         let offer = request.sdp().map(str::to_owned);
         up.theirs = Some((transaction, request));
@@ -295,27 +296,47 @@ impl Agent {
         self.respond(Some(lease), transaction, response);
     }
 
-    pub(super) fn settle_session_timer(&mut self, id: LegId) {
-        let due = self.legs.get_mut(&id).and_then(Leg::up).and_then(|up| up.timer).map(|timer| timer.due);
+    /// A server is back: far sides learn where our calls are reached now, `pace` apart.
+    pub(super) fn announce_contacts(&mut self, server: usize, pace: Duration, now: Instant) {
+        let local = self.servers[server].local;
+        let mut at = now;
+        let mut moved = Vec::new();
+        for (id, leg) in self.legs.iter_mut().filter(|(_, leg)| leg.server == server) {
+            if let Some(up) = leg.up().filter(|up| up.contact.is_some() && up.contact != local) {
+                up.announce = Some(at);
+                at += pace;
+                moved.push(*id);
+            }
+        }
+        moved.into_iter().for_each(|id| self.settle_leg(id));
+    }
+
+    pub(super) fn settle_leg(&mut self, id: LegId) {
+        let due = self.legs.get_mut(&id).and_then(Leg::up).and_then(|up| up.due());
         self.timers.set(Due::Leg(id), due.map(|due| (due, "session timer")));
     }
 
-    pub(super) fn handle_session_timer(&mut self, id: LegId, now: Instant) {
+    pub(super) fn handle_leg_timeout(&mut self, id: LegId, now: Instant) {
         let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else { return };
-        let Some(timer) = up.timer else { return };
-        if timer.until <= now {
+        if up.timer.is_some_and(|timer| timer.until <= now) {
             // Nobody refreshed: the far side has gone (RFC 4028 §10).
             return self.lose(id);
         }
-        up.timer = Some(SessionTimer::again(timer, now));
-        if up.ours.is_none() && up.theirs.is_none() {
+        let is_free = up.ours.is_none() && up.theirs.is_none();
+        if up.announce.is_some_and(|at| at <= now) {
+            up.announce = (!is_free).then(|| now + Duration::from_secs(1));
+        }
+        if let Some(timer) = up.timer.filter(|timer| timer.due <= now) {
+            up.timer = Some(timer.again(now));
+        }
+        if is_free {
             let (method, description) = match up.takes_update {
                 true => (Method::Update, None),
                 false => (Method::Invite, up.description.clone()),
             };
             self.reinvite(id, method, description);
         }
-        self.settle_session_timer(id);
+        self.settle_leg(id);
     }
 }
 

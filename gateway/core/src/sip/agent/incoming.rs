@@ -78,20 +78,19 @@ impl Agent {
         let timer = offered_timer(&invite, self.settings.session_expires, &mut response, now);
         let lease = leg.lease;
         let up = Up {
-            dialog,
-            ours: None,
-            theirs: None,
             description: Some(description),
             timer,
+            contact: self.servers[leg.server].local,
             takes_update: lists(&invite.headers, "Allow", "UPDATE"),
             offered_in_answer: invite.sdp().is_none(),
+            ..Up::new(dialog)
         };
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.state = LegState::Up(Box::new(up));
         }
         self.changed.insert(id);
         self.respond(Some(lease), transaction, response);
-        self.settle_session_timer(id);
+        self.settle_leg(id);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use crate::sip::command::{ClientTransaction, ServerTransaction};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::SipRequest;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Names a leg; never used twice by one process.
@@ -93,6 +94,10 @@ pub(super) struct Up {
     /// What we last described, for a refresh that changes nothing.
     pub(super) description: Option<String>,
     pub(super) timer: Option<SessionTimer>,
+    /// Where the far side sends its requests to.
+    pub(super) contact: Option<SocketAddr>,
+    /// The far side is to learn of another place then.
+    pub(super) announce: Option<Instant>,
     /// The far side lists UPDATE.
     pub(super) takes_update: bool,
     /// Our 2xx carried an offer; the ACK brings its answer.
@@ -139,6 +144,28 @@ pub(super) struct Leg {
     pub(super) server: usize,
     pub(super) call_id: String,
     pub(super) state: LegState,
+}
+
+impl Up {
+    /// A dialog that nothing is known of but itself.
+    pub(super) fn new(dialog: Dialog) -> Self {
+        Self {
+            dialog,
+            ours: None,
+            theirs: None,
+            description: None,
+            timer: None,
+            contact: None,
+            announce: None,
+            takes_update: false,
+            offered_in_answer: false,
+        }
+    }
+
+    /// When something is to be sent, or not to be waited for any longer.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.timer.map(|timer| timer.due), self.announce].into_iter().flatten().min()
+    }
 }
 
 impl Leg {

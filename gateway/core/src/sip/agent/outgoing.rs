@@ -93,13 +93,11 @@ impl Agent {
         let description = calling.invite.sdp().map(str::to_owned);
         let cancelled = calling.cancelled;
         leg.state = LegState::Up(Box::new(Up {
-            dialog,
-            ours: None,
-            theirs: None,
             description,
             timer: agreed_timer(&response.headers, now),
+            contact: self.servers[leg.server].local,
             takes_update: lists(&response.headers, "Allow", "UPDATE"),
-            offered_in_answer: false,
+            ..Up::new(dialog)
         }));
         self.changed.insert(id);
         if cancelled {
@@ -107,7 +105,7 @@ impl Agent {
             return self.hang_up(id);
         }
         self.news.push_back(SipNews::Answered { leg: id, sdp: response.sdp().map(str::to_owned) });
-        self.settle_session_timer(id);
+        self.settle_leg(id);
     }
 
     /// RFC 4028 §7.3.

@@ -108,7 +108,9 @@ impl Agent {
         let server = &mut self.servers[index];
         server.heard = now;
         if !std::mem::replace(&mut server.alive, true) {
-            self.resume_registrations(index, Duration::from_secs(1) / RATE, now);
+            let pace = Duration::from_secs(1) / RATE;
+            self.resume_registrations(index, pace, now);
+            self.announce_contacts(index, pace, now);
         }
     }
 

@@ -104,16 +104,8 @@ impl Agent {
         dialog.cseq = takeover_cseq(dialog.cseq, unix);
         let probe = dialog.request(Method::Options);
         let call_id = dialog.call_id.clone();
-        let up = Up {
-            dialog,
-            ours: None,
-            theirs: None,
-            description: None,
-            timer: None,
-            takes_update: false,
-            offered_in_answer: false,
-        };
-        let id = self.add_leg(Leg { lease, server, call_id, state: LegState::Up(Box::new(up)) });
+        let id = self.add_leg(Leg { lease, server, call_id, state: LegState::Up(Box::new(Up::new(dialog))) });
+        self.changed.insert(id);
         self.send_in_dialog(lease, server, Purpose::Probe(id), probe);
         Some(id)
     }
