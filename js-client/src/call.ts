@@ -4,7 +4,7 @@
  */
 import { type CallCommand, CallMachine } from "./call-machine.ts";
 import { Emitter } from "./emitter.ts";
-import { CallError, HoldfastError } from "./errors.ts";
+import { CallError, type CallReason, HoldfastError } from "./errors.ts";
 import {
   type CallEnded,
   type CallEvents,
@@ -466,19 +466,16 @@ export class Call extends Emitter<CallEvents> {
     if (state === "ended") {
       return state;
     }
-    if (verb === "hang-up" || verb === "mute" || (verb === "reject" && alerting)) {
-      return undefined;
-    }
-    const away = this.#services.reason("control");
-    if (away !== undefined || verb === "answer") {
-      return away ?? (alerting && !this.#answering ? undefined : "wrong-state");
-    }
-    if (BUILT_IN.includes(this.target)) {
+    const up = state === "active" || state === "held";
+    const ours = heldBy && heldBy !== "remote";
+    const local = verb === "hang-up" || verb === "mute";
+    const away = local || verb === "reject" ? undefined : this.#services.reason("control");
+    if (away === undefined && up && !local && BUILT_IN.includes(this.target)) {
       return "not-supported";
     }
-    const ours = heldBy === "local" || heldBy === "both";
-    const fits = (state === "active" || state === "held") && (verb === "hold" ? !ours : verb !== "unhold" || ours);
-    return fits && verb !== "reject" ? undefined : "wrong-state";
+    const fits = verb === "answer" ? !this.#answering : verb === "hold" ? !ours : verb !== "unhold" || ours;
+    const now = verb === "answer" || verb === "reject" ? alerting : up;
+    return away ?? (local || (now && fits) ? undefined : "wrong-state");
   }
 
   #handleTrack(track: MediaStreamTrack): void {
@@ -558,8 +555,9 @@ export class Call extends Emitter<CallEvents> {
   }
 }
 
-function refusal(settled: Exclude<Settled, { status: "ok" }>): CallError {
-  return settled.status === "failed" ? new CallError(settled.reason, settled.detail) : new CallError("unknown");
+/** What is not known is `unknown`. */
+function refusal({ reason = "unknown", detail }: { status: string; reason?: CallReason; detail?: string }): CallError {
+  return new CallError(reason, detail);
 }
 
 function asError(cause: unknown): HoldfastError {

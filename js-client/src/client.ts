@@ -355,10 +355,13 @@ export class GatewayClient extends Emitter<ClientEvents> {
 
   async #signInAt(command: Extract<Command, { do: "sign-in" }>): Promise<void> {
     const { ask, proof, ticket } = command;
+    const { token, sipPassword, user } = this.#options;
     let jwt: string | undefined;
-    if (!proof && !ticket && this.#options.token) {
+    let password: string | undefined;
+    if (!proof && !ticket) {
       try {
-        jwt = await this.#options.token();
+        jwt = await token?.();
+        password = typeof sipPassword === "function" ? await sipPassword() : sipPassword;
       } catch (error) {
         this.#machine.handleSignInFailed(ask, { kind: "token", error }, this.#clock.now());
         return this.#drive();
@@ -366,11 +369,11 @@ export class GatewayClient extends Emitter<ClientEvents> {
     }
     const body = {
       client_id: this.clientId,
-      user: this.#options.user,
+      user,
       capsule: proof?.capsule,
       previous_token: proof?.session_token,
       move_ticket: ticket,
-      sip_password: proof || ticket ? undefined : this.#options.sipPassword,
+      sip_password: password,
     };
     const result = await this.#http.signIn(command.url, body, {
       key: `${this.#pageId}-${command.key}`,

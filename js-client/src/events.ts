@@ -45,7 +45,7 @@ export interface Capability {
 
 /** @internal */
 export function capability(reason: string | undefined): Capability {
-  return reason === undefined ? { allowed: true } : { allowed: false, reason };
+  return { allowed: !reason, ...(reason && { reason }) };
 }
 
 /** Verbs of a client. */

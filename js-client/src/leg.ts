@@ -74,15 +74,13 @@ export class Leg {
 
   /** Sends this audio codec from now on, where the browser can change it and the answer has it. */
   async prefer(codec: string): Promise<void> {
-    const sender = this.connection.getSenders()[0];
+    const [sender] = this.connection.getSenders();
     const parameters = sender?.getParameters();
-    const wanted = parameters?.codecs.find(({ mimeType }) => mimeType.toLowerCase() === `audio/${codec}`.toLowerCase());
-    const [encoding] = parameters?.encodings ?? [];
-    if (sender && parameters && wanted && encoding) {
-      await sender.setParameters({
-        ...parameters,
-        encodings: [{ ...encoding, codec: wanted } as RTCRtpEncodingParameters],
-      });
+    const wanted = parameters?.codecs.find(({ mimeType }) => RegExp(`^audio/${codec}$`, "i").test(mimeType));
+    const encoding: (RTCRtpEncodingParameters & { codec?: object }) | undefined = parameters?.encodings[0];
+    if (wanted && encoding) {
+      encoding.codec = wanted;
+      await sender?.setParameters(parameters as RTCRtpSendParameters);
     }
   }
 

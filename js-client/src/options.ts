@@ -26,8 +26,11 @@ export interface ClientOptions {
   token?: () => Promise<string>;
   /** The user's name at a service that runs with `--auth anonymous`. */
   user?: string;
-  /** The user's password at the SIP server, where the service keeps none. Sent at a first sign-in, and sealed from then on. */
-  sipPassword?: string;
+  /**
+   * The user's password at the SIP server, or who asks for it, where the service keeps none. Sent at a first sign-in, and sealed
+   * from then on.
+   */
+  sipPassword?: string | (() => Promise<string>);
   /** Names this tab; default: random, kept over a reload, never shared by two tabs. */
   clientId?: string;
   /** Keeps the session over a reload; `null`: nothing is kept. Default: `sessionStorage`. */

@@ -84,6 +84,19 @@ describe("signing in", () => {
     expect(tab.client.state).toBe("signed-in");
   });
 
+  test.each([
+    ["a text", "secret"],
+    ["who asks for it", async () => "secret"],
+  ])("the SIP password, %s, goes with a first sign-in alone", async (_, sipPassword) => {
+    tab = new FakeTab(server, { clock, sipPassword });
+    await signIn();
+    server.kill(serving().instance);
+    await clock.advance(100);
+    const posts = server.received.filter((one) => one.kind === "request" && one.method === "POST");
+    const passwords = posts.map((post) => "body" in post && (post.body as { sip_password?: string }).sip_password);
+    expect(passwords).toEqual(["secret", undefined]);
+  });
+
   test("a token provider that fails is told with its error", async () => {
     const cause = new Error("no token");
     tab = new FakeTab(server, { clock, token: () => Promise.reject(cause) });

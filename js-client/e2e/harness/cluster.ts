@@ -46,6 +46,7 @@ export interface Health {
   state: string;
   used: number;
   sessions: number;
+  registered: number;
   calls: number;
 }
 

@@ -19,8 +19,15 @@ const CLIENT_EVENTS = [
 
 const CALL_EVENTS = [
   ...["statechange", "mediachange", "remotestream", "mediastalled", "mediaresumed", "serviceunavailable"],
-  ...["serviceavailable", "ended"],
+  ...["serviceavailable", "holdchange", "digit", "ended"],
 ] as (keyof CallEvents)[];
+
+/** What a refused verb was refused for, and how soon. */
+export interface Refusal {
+  reason: string;
+  message: string;
+  tookMs: number;
+}
 
 type InboundStats = {
   type: string;
@@ -36,10 +43,23 @@ export class Driver {
   private readonly analysers = new Map<Call, AnalyserNode>();
   private client: InstanceType<typeof Holdfast.GatewayClient> | undefined;
   private longestGapMs = 0;
+  private chosen: Call | undefined;
+  private unplugged = false;
+  private readonly sockets = new Set<WebSocket>();
 
   /** Makes the client and signs in. */
-  async signIn(options: ClientOptions): Promise<SessionInfo> {
-    this.client = new Holdfast.GatewayClient({ ...options, WebSocket: this.tellingSocket() });
+  async signIn({ lostCalls, ...options }: ClientOptions & { lostCalls?: "resume" | "hang_up" }): Promise<SessionInfo> {
+    this.client = new Holdfast.GatewayClient({
+      ...options,
+      ...(lostCalls && { onCallLost: () => lostCalls }),
+      WebSocket: this.tellingSocket(),
+      fetch: (...args) => (this.unplugged ? Promise.reject(new TypeError("unplugged")) : fetch(...args)),
+    });
+    this.client.on("incomingcall", ({ call, replaces, answering }) => {
+      const { id, target, offersVideo } = call;
+      this.note("incomingcall", { id, target, offersVideo, replaces, answering });
+      this.adopt(call);
+    });
     for (const name of CLIENT_EVENTS) this.client.on(name, (detail) => this.note(name, detail));
     const session = await this.client.signIn();
     return { ...session };
@@ -59,9 +79,68 @@ export class Driver {
     if (!this.client) throw new Error("sign in first");
     const call = this.client.call(target, { video });
     this.note("called", { id: call.id, target });
-    this.calls.push(call);
-    for (const name of CALL_EVENTS) call.on(name, (detail) => this.note(`call:${name}`, detail));
+    this.adopt(call);
     return call.id;
+  }
+
+  /** Makes a call of this page the one that everything else is about, until the next one is there. */
+  choose(id: string): void {
+    this.chosen = this.calls.find((call) => call.id === id);
+  }
+
+  /** Answers the newest call; resolves when the instance took the answer. */
+  answer({ video = false } = {}): Promise<void> {
+    return this.newest().answer({ video });
+  }
+
+  reject({ busy = false } = {}): void {
+    this.newest().reject({ busy });
+  }
+
+  hold(): Promise<void> {
+    return this.newest().hold();
+  }
+
+  unhold(): Promise<void> {
+    return this.newest().unhold();
+  }
+
+  sendDigits(digits: string): Promise<void> {
+    return this.newest().sendDigits(digits);
+  }
+
+  transfer(target: string): Promise<void> {
+    return this.newest().transfer(target);
+  }
+
+  transferTo(otherId: string): Promise<void> {
+    const other = this.calls.find((call) => call.id === otherId);
+    if (!other) throw new Error(`no call ${otherId}`);
+    return this.newest().transferTo(other);
+  }
+
+  /** Tries what has to be refused, and says why it was. */
+  async refusalOf(what: "hold" | "unhold" | "transfer" | "digits" | "call", target = "nobody"): Promise<Refusal> {
+    const verbs = {
+      hold: () => this.newest().hold(),
+      unhold: () => this.newest().unhold(),
+      transfer: () => this.newest().transfer(target),
+      digits: () => this.newest().sendDigits("1"),
+      call: async () => void this.call(target),
+    };
+    const from = performance.now();
+    const error = await verbs[what]().then(
+      () => undefined,
+      (refused: Error & { reason?: string }) => refused,
+    );
+    if (!error) throw new Error(`${what} was not refused`);
+    return { reason: error.reason ?? "", message: error.message, tookMs: performance.now() - from };
+  }
+
+  private adopt(call: Call): void {
+    this.calls.push(call);
+    this.chosen = undefined;
+    for (const name of CALL_EVENTS) call.on(name, (detail) => this.note(`call:${name}`, { id: call.id, ...detail }));
   }
 
   /** Calls at the next sign-in; from inside the page, so that no test's round trip counts. */
@@ -102,8 +181,13 @@ export class Driver {
     return this.client?.state ?? "none";
   }
 
-  callStates(): { id: string; state: string; media: string; preserved: boolean }[] {
-    return this.calls.map(({ id, state, media, preserved }) => ({ id, state, media, preserved }));
+  callStates(): { id: string; state: string; media: string; preserved: boolean; heldBy: string | undefined }[] {
+    return this.calls.map(({ id, state, media, preserved, heldBy }) => ({ id, state, media, preserved, heldBy }));
+  }
+
+  /** Of the whole client. */
+  canCall(): { allowed: boolean; reason?: string } {
+    return this.client?.can("call") ?? { allowed: false };
   }
 
   connectionState(): string {
@@ -164,19 +248,32 @@ export class Driver {
     return Math.round(this.longestGapMs);
   }
 
+  /** From now on, or no more, this page reaches no server by HTTP and WebSocket; media goes on. */
+  unplug(unplugged: boolean): void {
+    this.unplugged = unplugged;
+    for (const socket of unplugged ? this.sockets : []) socket.close();
+  }
+
   /** A WebSocket that logs how it was closed. */
   private tellingSocket(): typeof WebSocket {
-    const note = (event: CloseEvent) => this.note("socketclosed", { code: event.code, reason: event.reason });
+    const opened = (socket: WebSocket) => {
+      if (this.unplugged) throw new Error("unplugged");
+      this.sockets.add(socket);
+      socket.addEventListener("close", ({ code, reason }) => {
+        this.sockets.delete(socket);
+        this.note("socketclosed", { code, reason });
+      });
+    };
     return class extends WebSocket {
       constructor(url: string | URL, protocols?: string | string[]) {
         super(url, protocols);
-        this.addEventListener("close", note);
+        opened(this);
       }
     };
   }
 
   private newest(): Call {
-    const call = this.calls.at(-1);
+    const call = this.chosen ?? this.calls.at(-1);
     if (!call) throw new Error("no call yet");
     return call;
   }
