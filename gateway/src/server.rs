@@ -70,12 +70,14 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
         let sip = telephony::start(&args.sip)?;
+        let sip_pulse = sip.as_ref().map(|(line, _)| line.pulse());
         let machine = Instance::new(cluster.settings(&args, &limits)?, OsRandom, Instant::now(), unix_now());
         let (task, control) = control::create(machine, media.clone(), media_events, sip, metrics.clone(), exit.clone());
 
         let pulses: Vec<Arc<Pulse>> = ports.public.iter().map(|_| Arc::new(Pulse::new())).collect();
+        let watched = pulses.iter().cloned().chain(sip_pulse).collect();
         let private = Private {
-            reporter: cluster.reporter(&args, &limits, control.clone(), media.clone(), pulses.clone())?,
+            reporter: cluster.reporter(&args, &limits, control.clone(), media.clone(), watched)?,
             metrics: metrics.clone(),
             token: args.admin_token_file.as_deref().map(admin_token).transpose()?,
         };

@@ -19,6 +19,7 @@ mod sources;
 mod tests;
 mod tls;
 
+use crate::pulse::Pulse;
 use flow::Flows;
 use frame::{MAX_MESSAGE_BYTES, Parsed};
 use gateway_core::sip::{Peer, SipCommand, SipEvent, Transport};
@@ -43,6 +44,8 @@ pub use tls::SipTls;
 const MAX_EVENTS: usize = 8_192;
 /// Messages between the sockets and the transactions, likewise.
 const MAX_INBOUND_MESSAGES: usize = 1_024;
+/// The thread shows this often that it moves.
+const BEAT: Duration = Duration::from_millis(100);
 /// RFC 3261 §17.1.1.1.
 const T1: Duration = Duration::from_millis(500);
 /// rsipstack ends a ringing call after this time (its Timer C). How long a call rings is the machine's business.
@@ -139,6 +142,7 @@ pub struct SipLine {
     commands: Option<mpsc::UnboundedSender<SipCommand>>,
     local: Vec<(Transport, SocketAddr)>,
     counts: Arc<Counts>,
+    pulse: Arc<Pulse>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -167,18 +171,40 @@ impl SipLine {
         let (commands, commanded) = mpsc::unbounded_channel();
         let (events, received) = mpsc::channel(MAX_EVENTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let pulse = Arc::new(Pulse::new());
+        let beating = pulse.clone();
         let running = run(config, sockets, commanded, events, counts.clone());
         let thread = std::thread::Builder::new()
             .name("sip".to_owned())
-            .spawn(move || runtime.block_on(running))
+            .spawn(move || {
+                runtime.block_on(async move {
+                    tokio::select! {
+                        () = running => {}
+                        () = beat(beating) => {}
+                    }
+                });
+            })
             .map_err(StartError::Thread)?;
-        Ok((Self { commands: Some(commands), local, counts, thread: Some(thread) }, received))
+        Ok((Self { commands: Some(commands), local, counts, pulse, thread: Some(thread) }, received))
+    }
+
+    /// Beats while its thread moves.
+    #[must_use]
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
     }
 
     /// What was dropped.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+}
+
+async fn beat(pulse: Arc<Pulse>) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        pulse.beat();
     }
 }
 
