@@ -8,9 +8,9 @@
 //! measurement, so what is set up once for all counts too. Connects are measured in a process of their own: memory
 //! that ended calls leave behind would be used again, and make the peers look smaller.
 
-mod caller;
+pub(crate) mod caller;
 mod floor;
-mod instance;
+pub(crate) mod instance;
 
 use crate::exit::Failure;
 use crate::peer::PeerState;
@@ -224,7 +224,7 @@ async fn call_all(
     callers.into_iter().filter_map(Result::transpose).collect()
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

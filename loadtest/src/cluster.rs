@@ -35,7 +35,7 @@ pub struct ClusterFlags {
 }
 
 impl ClusterFlags {
-    fn binary(&self, name: &str, given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    pub(crate) fn binary(&self, name: &str, given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
         let path = match given {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name(name),
@@ -63,6 +63,9 @@ pub struct Process {
     /// `--admin-listen`.
     pub admin: SocketAddr,
     child: Child,
+    binary: PathBuf,
+    args: Vec<String>,
+    folder: PathBuf,
 }
 
 /// One row of `/instances`.
@@ -104,18 +107,17 @@ impl Process {
         ports: [SocketAddr; 2],
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let log = File::create(folder.join(format!("{name}.log")))?;
-        let mut command = Command::new(binary);
-        without_own_settings(&mut command);
-        let child = command
-            .args(["--listen".to_owned(), ports[0].to_string(), "--admin-listen".to_owned(), ports[1].to_string()])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| binary.display().to_string())?;
-        Ok(Self { name: name.to_owned(), listen: ports[0], admin: ports[1], child })
+        let child = spawn(binary, name, args, ports, folder)?;
+        let (binary, args, folder) = (binary.to_owned(), args.to_owned(), folder.to_owned());
+        Ok(Self { name: name.to_owned(), listen: ports[0], admin: ports[1], child, binary, args, folder })
+    }
+
+    /// Ends it, if it lives, and starts it again as it was.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(&self.binary, &self.name, &self.args, [self.listen, self.admin], &self.folder)?;
+        Ok(())
     }
 
     /// Sends a signal.
@@ -134,6 +136,20 @@ impl Process {
     }
 }
 
+fn spawn(binary: &Path, name: &str, args: &[String], ports: [SocketAddr; 2], folder: &Path) -> anyhow::Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?;
+    let mut command = Command::new(binary);
+    without_own_settings(&mut command);
+    command
+        .args(["--listen".to_owned(), ports[0].to_string(), "--admin-listen".to_owned(), ports[1].to_string()])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| binary.display().to_string())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // A stopped process does not act on anything else.
@@ -145,6 +161,16 @@ impl Drop for Process {
 impl Cluster {
     /// Starts `instances` and waits until every balancer sees all of them up.
     pub async fn start(flags: &ClusterFlags, instances: u16, spare: u32) -> anyhow::Result<Self> {
+        Self::start_with(flags, instances, spare, &[]).await
+    }
+
+    /// The same with further flags for the instances.
+    pub async fn start_with(
+        flags: &ClusterFlags,
+        instances: u16,
+        spare: u32,
+        extra: &[String],
+    ) -> anyhow::Result<Self> {
         let (gateway, balancer) = (
             flags.binary("gateway", flags.gateway_bin.as_ref())?,
             flags.binary("balancer", flags.balancer_bin.as_ref())?,
@@ -160,7 +186,8 @@ impl Cluster {
         let public: Vec<SocketAddr> = for_balancers.chunks(2).map(|ports| ports[0]).collect();
         for (index, ports) in for_instances.chunks(3).enumerate() {
             let name = format!("i{}", index + 1);
-            let args = gateway_args(&name, &keys, flags.capacity, ports[2], &public);
+            let mut args = gateway_args(&name, &keys, flags.capacity, ports[2], &public);
+            args.extend_from_slice(extra);
             cluster.instances.push(Process::start(&gateway, &name, &args, [ports[0], ports[1]], &cluster.folder)?);
         }
         let mut args = vec!["--cluster-key-file".to_owned(), keys, "--spare".to_owned(), spare.to_string()];
@@ -229,7 +256,8 @@ impl Cluster {
         }
     }
 
-    async fn all_up(&self) -> bool {
+    /// Every balancer sees all instances up.
+    pub async fn all_up(&self) -> bool {
         for balancer in 0..self.balancers.len() {
             let Ok(rows) = self.rows(balancer).await else { return false };
             if rows.iter().filter(|row| row.state == "up").count() < self.instances.len() {

@@ -135,6 +135,7 @@ impl Load {
             parallel: self.parallel,
             request_interval: time / bursts,
             connections: self.connections,
+            answers: false,
         }
     }
 

@@ -76,6 +76,8 @@ pub struct Script {
     pub request_interval: Duration,
     /// Idle connections kept per balancer.
     pub connections: usize,
+    /// Answers calls, unless it is in one.
+    pub answers: bool,
 }
 
 enum Input {
@@ -257,6 +259,7 @@ impl Shell {
                 }
                 self.call();
             }
+            Told::IncomingCall { call, .. } if self.script.answers => self.user.answer_call(call.clone()),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod bench_media;
 pub mod bench_proxy;
+pub mod bench_sip;
 pub mod cause;
 pub mod cluster;
 pub mod cpu;
@@ -16,9 +17,11 @@ pub mod lag;
 pub mod loss;
 pub mod peer;
 pub mod peer_io;
+pub mod reach;
 pub mod report;
 pub mod rules;
 pub mod run;
+pub mod sip_phone;
 pub mod tally;
 pub mod usage;
 pub mod user;

@@ -1,7 +1,7 @@
 //! `loadtest`: see `loadtest --help`.
 
 use holdfast_config::Stop;
-use loadtest::{bench_media, bench_proxy, exit, fault, loss, run};
+use loadtest::{bench_media, bench_proxy, bench_sip, exit, fault, loss, reach, run};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -14,10 +14,12 @@ Commands:
   run          virtual users with real media against running balancers
   loss         starts a cluster, kills instances under load, checks that everyone is signed in again
   fault        starts a cluster, freezes instances and kills balancers under load
+  reach        starts a cluster and a SIP server, calls users while their instances are killed: how long nobody reaches them
   bench media  what an echoed packet, a peer and a connect cost the gateway
   bench proxy  what a request and an idle WebSocket cost the balancer, HAProxy beside it
+  bench sip    what bridged and transcoded calls, registrations and call set-ups cost the gateway, rtpengine beside it
 
-Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault), 2 bad input or no run at all.
+Each command has --help and --json FILE. Exit status: 0 completed, 1 a rule broke (loss, fault, reach), 2 bad input or no run at all.
 ";
 
 fn main() -> ExitCode {
@@ -32,8 +34,10 @@ fn main() -> ExitCode {
         "run" => run::main(rest),
         "loss" => loss::main(rest),
         "fault" => fault::main(rest),
+        "reach" => reach::main(rest),
         "bench media" => bench_media::main(rest),
         "bench proxy" => bench_proxy::main(rest),
+        "bench sip" => bench_sip::main(rest),
         "--help" | "-h" | "help" => Err(Stop::Print(USAGE.to_owned()).into()),
         "--version" | "-V" => Err(Stop::Print(format!("loadtest {}\n", env!("CARGO_PKG_VERSION"))).into()),
         other => Err(Stop::Refuse(format!("error: command `{other}`: see loadtest --help for those allowed")).into()),

@@ -23,6 +23,7 @@ use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId, is_stun_message};
 use rtc::stun::textattrs::TextAttribute;
+use rtc::stun::xoraddr::XorMappedAddress;
 use sdp::Answer;
 pub use sdp::AnswerError;
 use std::collections::VecDeque;
@@ -34,6 +35,8 @@ use std::time::{Duration, Instant};
 pub const PACKET_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of RTP payload, as G.711 has in 20 ms.
 pub const PAYLOAD_BYTES: usize = 160;
+/// Of RTP (RFC 3550 §5.1).
+const HEADER_BYTES: usize = 12;
 /// Payload type in the offer (opus).
 const PAYLOAD_TYPE: u8 = 111;
 /// Of the RTP clock, in a millisecond.
@@ -45,6 +48,16 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const MAGIC: [u8; 4] = *b"HFLT";
 /// The address that the DTLS endpoint is told; it needs one, whatever the path is.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// What a peer says.
+#[derive(Debug, Clone, Default)]
+pub enum Sound {
+    /// Its mark, so that packets that come back are known.
+    #[default]
+    Mark,
+    /// These Opus packets of 20 ms, in turn: for a far side that is no echo.
+    Opus(Arc<[Vec<u8>]>),
+}
 
 /// Which SRTP profiles the DTLS client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,7 +131,7 @@ pub enum PeerState {
     Connecting,
     /// Keys are installed, packets leave.
     Connected,
-    /// The first packet came back.
+    /// The first packet came back; of a peer that sends [`Sound::Opus`]: the first packet came.
     Flowing,
     /// The gateway sent close_notify.
     Closed,
@@ -135,6 +148,8 @@ pub struct PeerCounts {
     pub received: u64,
     /// Own RTP packets that came back.
     pub returned: u64,
+    /// RTP packets that never came, by the gaps in their numbers.
+    pub missed: u64,
     /// RTP packets received that carry another peer's mark.
     pub foreign: u64,
     /// Datagrams that did not authenticate.
@@ -149,6 +164,27 @@ pub struct PeerCounts {
     pub last_received: Option<Instant>,
     /// When the newest packet that came back had been sent: whoever returned it was alive later than that.
     pub newest_returned: Option<Instant>,
+}
+
+/// Finds gaps in the numbers of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    next: Option<u16>,
+}
+
+impl Numbers {
+    /// A leap further than this is a new start.
+    const MAX_LEAP: u16 = 3000;
+
+    /// Takes a packet's number; returns how many more are missing now, one less when a late one fills its gap.
+    pub(crate) fn take(&mut self, number: u16) -> i64 {
+        let ahead = number.wrapping_sub(self.next.unwrap_or(number));
+        if ahead > u16::MAX - Self::MAX_LEAP {
+            return -1;
+        }
+        self.next = Some(number.wrapping_add(1));
+        if ahead > Self::MAX_LEAP { 0 } else { ahead.into() }
+    }
 }
 
 struct Keys {
@@ -202,10 +238,14 @@ pub struct Peer {
     dtls_config: Arc<HandshakeConfig>,
     dtls_started: bool,
     keys: Option<Box<Keys>>,
+    numbers: Numbers,
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
     sending: bool,
+    sound: Sound,
+    /// PCMU and PCMA are offered beside Opus.
+    g711: bool,
     packet_interval: Duration,
     next_packet: Instant,
     next_report: Instant,
@@ -248,11 +288,14 @@ impl Peer {
             dtls_config,
             dtls_started: false,
             keys: None,
+            numbers: Numbers::default(),
             ssrc: random.random::<u32>() | 1,
             // Far from the wrap at both ends (RFC 3711 §3.3.1).
             sequence: random.random::<u16>() & 0x3fff | 0x1000,
             timestamp: random.random(),
             sending: true,
+            sound: Sound::Mark,
+            g711: true,
             packet_interval: PACKET_INTERVAL,
             next_packet: now,
             next_report: now,
@@ -293,6 +336,7 @@ impl Peer {
             pwd: &credentials.local_pwd,
             fingerprint: &self.identity.fingerprint,
             payload_type: PAYLOAD_TYPE,
+            g711: self.g711,
             ssrc: self.ssrc,
         })
     }
@@ -350,6 +394,16 @@ impl Peer {
     /// Sends RTP at another pace than [`PACKET_INTERVAL`].
     pub fn send_every(&mut self, interval: Duration) {
         self.packet_interval = interval;
+    }
+
+    /// Says something else than its mark.
+    pub fn speak(&mut self, sound: Sound) {
+        self.sound = sound;
+    }
+
+    /// Offers Opus alone, before the first [`Peer::offer`].
+    pub fn without_g711(&mut self) {
+        self.g711 = false;
     }
 
     /// Queues close_notify; the peer is done.
@@ -445,6 +499,9 @@ impl Peer {
     fn handle_stun(&mut self, datagram: &[u8], now: Instant) -> Option<()> {
         let mut message = Message::new();
         message.unmarshal_binary(datagram).ok()?;
+        if message.typ == BINDING_REQUEST {
+            return self.answer_check(&mut message);
+        }
         let password = self.credentials.remote_pwd.as_bytes();
         MessageIntegrity::check(&mut message, password, self.identity.provider.crypto()).ok()?;
         if message.typ != BINDING_SUCCESS || message.transaction_id != self.transaction {
@@ -459,6 +516,25 @@ impl Peer {
             self.dtls.connect(now, GATEWAY, self.dtls_config.clone(), None).ok()?;
             self.flush_dtls();
         }
+        Some(())
+    }
+
+    /// A full agent at the other end checks us as well (RFC 8445 §7.3).
+    fn answer_check(&mut self, request: &mut Message) -> Option<()> {
+        let provider = self.identity.provider.crypto();
+        let password = &self.credentials.local_pwd;
+        MessageIntegrity::check(request, password.as_bytes(), provider).ok()?;
+        let from = self.remote?;
+        let mut answer = Message::new();
+        answer.set_type(BINDING_SUCCESS);
+        answer.write_header();
+        request.transaction_id.add_to(&mut answer).ok()?;
+        XorMappedAddress { ip: from.ip(), port: from.port() }.add_to(&mut answer).ok()?;
+        MessageIntegrity::new_short_term_integrity_with_provider(password.clone(), provider)
+            .add_to(&mut answer)
+            .ok()?;
+        FINGERPRINT.add_to(&mut answer).ok()?;
+        self.transmits.push_back(BytesMut::from(&answer.raw[..]));
         Some(())
     }
 
@@ -512,6 +588,12 @@ impl Peer {
     fn handle_rtp(&mut self, datagram: &[u8], now: Instant) -> Option<()> {
         let packet = self.keys.as_mut()?.unprotect.decrypt_rtp(datagram).ok()?;
         self.counts.received += 1;
+        if let Sound::Opus(_) = self.sound {
+            let number = packet.get(2..4).and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)))?;
+            self.counts.missed = self.counts.missed.saturating_add_signed(self.numbers.take(number));
+            self.heard(now);
+            return Some(());
+        }
         if packet.get(12..16) != Some(&MAGIC) {
             return Some(());
         }
@@ -523,11 +605,15 @@ impl Peer {
         let sent = packet.get(24..32).and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
         let sent = sent.and_then(|micros| self.born.checked_add(Duration::from_micros(micros)));
         self.counts.newest_returned = self.counts.newest_returned.max(sent);
+        self.heard(now);
+        Some(())
+    }
+
+    fn heard(&mut self, now: Instant) {
         if self.state == PeerState::Connected {
             self.state = PeerState::Flowing;
             self.counts.first_returned = Some(now);
         }
-        Some(())
     }
 
     fn handle_rtcp(&mut self, datagram: &[u8], _now: Instant) -> Option<()> {
@@ -542,16 +628,7 @@ impl Peer {
         }
         // A driver that comes late sends one packet, not a burst.
         self.next_packet = (self.next_packet + self.packet_interval).max(now);
-        let mut packet = [0; 12 + PAYLOAD_BYTES];
-        packet[0] = 0x80;
-        packet[1] = PAYLOAD_TYPE;
-        packet[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        packet[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
-        packet[12..16].copy_from_slice(&MAGIC);
-        packet[16..24].copy_from_slice(&self.mark.to_be_bytes());
-        let age = now.saturating_duration_since(self.born).as_micros();
-        packet[24..32].copy_from_slice(&u64::try_from(age).unwrap_or(u64::MAX).to_be_bytes());
+        let packet = self.packet(now);
         self.sequence = self.sequence.wrapping_add(1);
         let samples = u32::try_from(self.packet_interval.as_millis()).unwrap_or(u32::MAX).wrapping_mul(SAMPLES_PER_MS);
         self.timestamp = self.timestamp.wrapping_add(samples);
@@ -559,6 +636,28 @@ impl Peer {
             self.counts.sent += 1;
             self.transmits.push_back(protected);
         }
+    }
+
+    fn packet(&self, now: Instant) -> BytesMut {
+        let mut packet = BytesMut::with_capacity(HEADER_BYTES + PAYLOAD_BYTES);
+        packet.extend_from_slice(&[0x80, PAYLOAD_TYPE]);
+        packet.extend_from_slice(&self.sequence.to_be_bytes());
+        packet.extend_from_slice(&self.timestamp.to_be_bytes());
+        packet.extend_from_slice(&self.ssrc.to_be_bytes());
+        match &self.sound {
+            Sound::Opus(frames) => {
+                let frame = frames.get(usize::from(self.sequence) % frames.len().max(1));
+                packet.extend_from_slice(frame.map_or(&[][..], Vec::as_slice));
+            }
+            Sound::Mark => {
+                let age = now.saturating_duration_since(self.born).as_micros();
+                packet.extend_from_slice(&MAGIC);
+                packet.extend_from_slice(&self.mark.to_be_bytes());
+                packet.extend_from_slice(&u64::try_from(age).unwrap_or(u64::MAX).to_be_bytes());
+                packet.resize(HEADER_BYTES + PAYLOAD_BYTES, 0);
+            }
+        }
+        packet
     }
 
     fn send_due_report(&mut self, now: Instant) {

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! use loadtest::peer::{PeerState, Profiles};
+//! use loadtest::peer::{PeerState, Profiles, Sound};
 //! use loadtest::peer_io::{PeerPool, PoolConfig};
 //!
 //! let pool = PeerPool::start(PoolConfig::default())?;
@@ -18,7 +18,7 @@
 //! ```
 
 use crate::lag::Lag;
-use crate::peer::{AnswerError, PACKET_INTERVAL, Peer, PeerCounts, PeerIdentity, PeerState, Profiles};
+use crate::peer::{AnswerError, PACKET_INTERVAL, Peer, PeerCounts, PeerIdentity, PeerState, Profiles, Sound};
 use holdfast_udp::{MAX_DATAGRAM, Pace};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -54,11 +54,19 @@ pub struct PoolConfig {
     pub seed: u64,
     /// Time between the RTP packets of a peer.
     pub packet_interval: Duration,
+    /// What the peers say.
+    pub sound: Sound,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { threads: 1, sources: vec![IpAddr::from([0, 0, 0, 0])], seed: 1, packet_interval: PACKET_INTERVAL }
+        Self {
+            threads: 1,
+            sources: vec![IpAddr::from([0, 0, 0, 0])],
+            seed: 1,
+            packet_interval: PACKET_INTERVAL,
+            sound: Sound::Mark,
+        }
     }
 }
 
@@ -172,9 +180,22 @@ impl PeerPool {
     ///
     /// When ports or descriptors run out.
     pub fn create(&self, profiles: Profiles) -> io::Result<PoolPeer> {
+        self.create_with(profiles, true)
+    }
+
+    /// One that offers Opus alone unless `g711`.
+    ///
+    /// # Errors
+    ///
+    /// When ports or descriptors run out.
+    pub fn create_with(&self, profiles: Profiles, g711: bool) -> io::Result<PoolPeer> {
         let (id, mut random) = self.0.next_id();
         let mut peer = Peer::new(self.0.identity.clone(), profiles, id, &mut random, Instant::now());
         peer.send_every(self.0.config.packet_interval);
+        peer.speak(self.0.config.sound.clone());
+        if !g711 {
+            peer.without_g711();
+        }
         self.0.place(id, peer)
     }
 }

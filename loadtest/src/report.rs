@@ -79,6 +79,16 @@ pub struct Report {
     pub user_failovers: Option<u64>,
     pub rules_broken: Option<Vec<String>>,
     pub rounds: Option<Value>,
+    // reach
+    pub sip_server: Option<Value>,
+    pub kills: Option<u64>,
+    pub never_reached: Option<u64>,
+    pub unreachable_ms: Option<Quantiles>,
+    pub calls_placed: Option<u64>,
+    pub calls_rung: Option<u64>,
+    pub gap_calls: Option<u64>,
+    pub gap_calls_rung_share: Option<f64>,
+    pub calls_refused_by_status: Option<Value>,
     // bench media
     pub peers: Option<u64>,
     pub cpu_us_per_echoed_packet: Option<f64>,
@@ -98,6 +108,25 @@ pub struct Report {
     pub transcoded_calls_per_core: Option<f64>,
     pub registrations_per_second: Option<f64>,
     pub kb_per_call: Option<f64>,
+    pub call_setups_per_second: Option<f64>,
+    pub bridged_calls: Option<u64>,
+    pub transcoded_calls: Option<u64>,
+    pub one_way_transcoded_calls_per_core: Option<f64>,
+    pub cpu_ms_per_call_second: Option<CallCosts>,
+    pub rtpengine_bridged_calls_per_core: Option<f64>,
+    pub rtpengine_legs: Option<String>,
+}
+
+/// CPU milliseconds of a call's second: with few calls, and with the largest number that lost nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "as in the report")]
+pub struct CallCosts {
+    pub bridged_few: Option<f64>,
+    pub bridged_most: Option<f64>,
+    pub transcoded_few: Option<f64>,
+    pub transcoded_most: Option<f64>,
+    pub rtpengine_few: Option<f64>,
+    pub rtpengine_most: Option<f64>,
 }
 
 impl Report {

@@ -185,6 +185,7 @@ impl Tally {
             Told::ServiceAvailable => self.note_preserved(user),
             Told::ServiceUnavailable { .. }
             | Told::CallState { .. }
+            | Told::IncomingCall { .. }
             | Told::CallsResynced { .. }
             | Told::MediaStalled { .. }
             | Told::Settled { .. }

@@ -45,7 +45,7 @@ impl Drop for Caller {
     }
 }
 
-async fn sign_in(browser: &Browser, base: &Base, number: usize) -> anyhow::Result<SignedIn> {
+pub(crate) async fn sign_in(browser: &Browser, base: &Base, number: usize) -> anyhow::Result<SignedIn> {
     let body = SignIn {
         client_id: ClientId::parse(format!("client-{number}"))?,
         user: Some(format!("user-{number}")),
@@ -63,13 +63,13 @@ async fn sign_in(browser: &Browser, base: &Base, number: usize) -> anyhow::Resul
     Ok(serde_json::from_slice(answer.body())?)
 }
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
-async fn send(socket: &mut Socket, message: &ClientMessage) -> anyhow::Result<()> {
+pub(crate) async fn send(socket: &mut Socket, message: &ClientMessage) -> anyhow::Result<()> {
     Ok(socket.send(Message::text(serde_json::to_string(message)?)).await?)
 }
 
-async fn next(socket: &mut Socket) -> anyhow::Result<ServerMessage> {
+pub(crate) async fn next(socket: &mut Socket) -> anyhow::Result<ServerMessage> {
     loop {
         match socket.next().await.context("the socket closed")?? {
             Message::Text(text) => return Ok(serde_json::from_str(&text)?),
@@ -79,7 +79,7 @@ async fn next(socket: &mut Socket) -> anyhow::Result<ServerMessage> {
     }
 }
 
-async fn answer(socket: &mut Socket) -> anyhow::Result<String> {
+pub(crate) async fn answer(socket: &mut Socket) -> anyhow::Result<String> {
     loop {
         match next(socket).await? {
             ServerMessage::Response { outcome: Outcome::Ok { sdp: Some(sdp) }, .. } => return Ok(sdp),
@@ -90,7 +90,7 @@ async fn answer(socket: &mut Socket) -> anyhow::Result<String> {
 }
 
 /// Answers heartbeats until the socket ends.
-async fn keep_alive(mut socket: Socket) {
+pub(crate) async fn keep_alive(mut socket: Socket) {
     while let Ok(message) = next(&mut socket).await {
         if let ServerMessage::Ping { nonce, .. } = message
             && send(&mut socket, &ClientMessage::Pong { nonce }).await.is_err()

@@ -11,14 +11,16 @@ use std::time::Duration;
 const START: Duration = Duration::from_secs(10);
 
 /// A running gateway; killed when dropped.
-pub(super) struct Instance {
+pub(crate) struct Instance {
     child: Child,
-    pub(super) base: Base,
+    pub(crate) base: Base,
+    /// `--admin-listen`.
+    pub(crate) admin: Base,
 }
 
 impl Instance {
     /// Starts `binary` on free ports with default flags, but room for `sessions`.
-    pub(super) async fn start(binary: &Path, sessions: u32, extra: &[String]) -> anyhow::Result<Self> {
+    pub(crate) async fn start(binary: &Path, sessions: u32, extra: &[String]) -> anyhow::Result<Self> {
         let (public, private, media) = (free_tcp()?, free_tcp()?, free_udp()?);
         let child = Command::new(binary)
             .args(["--auth", "anonymous", "--listen", &public.to_string(), "--admin-listen", &private.to_string()])
@@ -31,7 +33,8 @@ impl Instance {
             .spawn()
             .with_context(|| format!("{} cannot be started; --gateway names it", binary.display()))?;
         let base = Base::parse(&format!("http://{public}")).map_err(anyhow::Error::msg)?;
-        let mut instance = Self { child, base };
+        let admin = Base::parse(&format!("http://{private}")).map_err(anyhow::Error::msg)?;
+        let mut instance = Self { child, base, admin };
         tokio::time::timeout(START, instance.listening(public)).await.context("the gateway does not listen")??;
         Ok(instance)
     }
@@ -48,7 +51,7 @@ impl Instance {
     }
 
     /// CPU time of all its threads, user and system.
-    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanos = 0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             // First field: nanoseconds on a CPU (Documentation/scheduler/sched-stats).
@@ -62,7 +65,7 @@ impl Instance {
     }
 
     /// Resident memory in bytes.
-    pub(super) fn resident(&self) -> anyhow::Result<u64> {
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)

@@ -20,16 +20,18 @@ pub(super) struct OfferFacts<'a> {
     pub(super) pwd: &'a str,
     pub(super) fingerprint: &'a str,
     pub(super) payload_type: u8,
+    pub(super) g711: bool,
     pub(super) ssrc: u32,
 }
 
 pub(super) fn offer(facts: &OfferFacts<'_>) -> String {
-    let OfferFacts { session_id, version, ufrag, pwd, fingerprint, payload_type, ssrc } = facts;
+    let OfferFacts { session_id, version, ufrag, pwd, fingerprint, payload_type, g711, ssrc } = facts;
+    let (numbers, maps) = if *g711 { (" 0 8", "a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n") } else { ("", "") };
     format!(
         "v=0\r\no=- {session_id} {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-         m=audio 9 UDP/TLS/RTP/SAVPF {payload_type} 0 8\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{ufrag}\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF {payload_type}{numbers}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{ufrag}\r\n\
          a=ice-pwd:{pwd}\r\na=fingerprint:{fingerprint}\r\na=setup:actpass\r\na=sendrecv\r\na=rtcp-mux\r\n\
-         a=rtpmap:{payload_type} opus/48000/2\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+         a=rtpmap:{payload_type} opus/48000/2\r\n{maps}\
          a=ssrc:{ssrc} cname:loadtest\r\n"
     )
 }

@@ -1,8 +1,8 @@
 //! The call of a virtual user: its state, the watch over its packets, and the look back at calls that were called lost.
 
-use super::{Command, Link, LinkStep, LossKind, Now, Told, VirtualUser};
+use super::{Command, Link, LinkStep, LossKind, MAX_ANNOUNCED, Now, Told, VirtualUser};
 use gateway_protocol::CallId;
-use gateway_protocol::message::{CallState, EndReason, Request as Verb};
+use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, Request as Verb};
 use rand::Rng;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(super) struct Call {
     heard: Option<Now>,
     stall: Option<Stall>,
     pub(super) hanging_up: bool,
+    /// Somebody else called; the first offer goes into the answer.
+    incoming: bool,
     /// Its instance is out of reach for signalling, its media lives.
     pub(super) orphan: bool,
 }
@@ -46,7 +48,12 @@ pub(super) struct Autopsy {
 
 impl Call {
     pub(super) fn new(id: CallId, target: &str) -> Self {
-        Self { id, target: target.to_owned(), state: None, heard: None, stall: None, hanging_up: false, orphan: false }
+        let target = target.to_owned();
+        Self { id, target, state: None, heard: None, stall: None, hanging_up: false, incoming: false, orphan: false }
+    }
+
+    pub(super) fn incoming(id: CallId) -> Self {
+        Self { incoming: true, ..Self::new(id, "") }
     }
 }
 
@@ -70,6 +77,7 @@ impl<R: Rng> VirtualUser<R> {
         let Some(known) = self.call.as_ref().filter(|known| known.id == *call) else { return };
         let call_id = call.clone();
         let verb = match known.state {
+            None if known.incoming => Verb::AnswerCall { call_id, sdp },
             None => Verb::StartCall { call_id, target: known.target.clone(), sdp },
             Some(_) => Verb::RestartIce { call_id, sdp },
         };
@@ -107,6 +115,19 @@ impl<R: Rng> VirtualUser<R> {
             known.heard = None;
             known.stall = None;
         }
+    }
+
+    /// A call that rings is told once, whether by its event or by the snapshot of an attach.
+    pub(super) fn handle_incoming(&mut self, call: &CallSnapshot) {
+        let rings = call.direction == Direction::Incoming && call.state == CallState::Ringing;
+        if !rings || self.announced.contains(&call.call_id) {
+            return;
+        }
+        if self.announced.len() == MAX_ANNOUNCED {
+            self.announced.pop_front();
+        }
+        self.announced.push_back(call.call_id.clone());
+        self.told.push_back(Told::IncomingCall { call: call.call_id.clone(), from: call.target.clone() });
     }
 
     pub(super) fn handle_call_state(&mut self, call: &CallId, state: CallState) {

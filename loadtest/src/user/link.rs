@@ -211,6 +211,7 @@ impl<R: Rng> VirtualUser<R> {
     pub(super) fn apply_snapshot(&mut self, snapshot: Snapshot, now: Now) {
         let Some(link) = &mut self.link else { return };
         (link.session.epoch, link.session.seq, link.session.resyncing) = (snapshot.epoch, snapshot.seq, false);
+        snapshot.calls.iter().for_each(|call| self.handle_incoming(call));
         let Some(id) = self.call.as_ref().filter(|call| !call.orphan).map(|call| call.id.clone()) else { return };
         if let Some(known) = snapshot.calls.iter().find(|known| known.call_id == id) {
             self.handle_call_state(&id, known.state);
@@ -240,6 +241,7 @@ impl<R: Rng> VirtualUser<R> {
         match event {
             Event::CallState { call_id, state, .. } => self.handle_call_state(&call_id, state),
             Event::CallEnded { call_id, reason } if self.call() == Some(&call_id) => self.end_call(reason, now),
+            Event::IncomingCall { call } => self.handle_incoming(&call),
             Event::Capsule { capsule } => {
                 if let Some(link) = &mut self.link {
                     link.session.capsule = capsule;
@@ -253,7 +255,6 @@ impl<R: Rng> VirtualUser<R> {
             Event::CallMedia { .. }
             | Event::CallEnded { .. }
             | Event::Service { .. }
-            | Event::IncomingCall { .. }
             | Event::Digit { .. }
             | Event::SendCodec { .. }
             | Event::Draining { .. }

@@ -33,6 +33,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// DESIGN §3: a probe has 700 ms, is repeated once at once, and one that timed out is no verdict.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
+/// Incoming calls that are remembered as told.
+const MAX_ANNOUNCED: usize = 64;
 /// From `open` to `attached`.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -108,6 +110,8 @@ pub struct VirtualUser<R> {
     avoid: Option<String>,
     call: Option<Call>,
     autopsy: Option<Autopsy>,
+    /// Incoming calls that the application was told of, the newest last.
+    announced: VecDeque<CallId>,
     pending: Vec<Pending>,
     signing_off: Option<OpId>,
     unavailable: Option<LossKind>,
@@ -132,6 +136,7 @@ impl<R: Rng> VirtualUser<R> {
             avoid: None,
             call: None,
             autopsy: None,
+            announced: VecDeque::new(),
             pending: Vec::new(),
             signing_off: None,
             unavailable: None,
@@ -166,6 +171,14 @@ impl<R: Rng> VirtualUser<R> {
         }
         self.commands.push_back(Command::Offer { call: call.clone(), restart: false });
         self.call = Some(Call::new(call, target));
+    }
+
+    /// The application answers a call that it was told of; without effect while another one is up.
+    pub fn answer_call(&mut self, call: CallId) {
+        if self.call.is_none() && self.is_attached() {
+            self.commands.push_back(Command::Offer { call: call.clone(), restart: false });
+            self.call = Some(Call::incoming(call));
+        }
     }
 
     /// The application hangs up.
@@ -350,6 +363,12 @@ impl<R: Rng> VirtualUser<R> {
             (Verb::StartCall { call_id, .. }, Outcome::Ok { sdp }) => {
                 self.commands.extend(sdp.map(|sdp| Command::Accept { call: call_id.clone(), sdp }));
                 self.settle("start_call", call_id, Settlement::Ok);
+            }
+            (Verb::AnswerCall { call_id, .. }, Outcome::Ok { sdp }) => {
+                self.commands.extend(sdp.map(|sdp| Command::Accept { call: call_id, sdp }));
+            }
+            (Verb::AnswerCall { call_id, .. }, Outcome::Failed { .. }) if self.call() == Some(&call_id) => {
+                self.drop_call()
             }
             (Verb::StartCall { call_id, .. }, Outcome::Failed { .. }) => {
                 self.settle("start_call", call_id, Settlement::Failed);

@@ -143,6 +143,13 @@ pub enum Told {
         /// To what.
         state: CallState,
     },
+    /// Somebody calls; `from` is a URI.
+    IncomingCall {
+        /// The call.
+        call: CallId,
+        /// Who.
+        from: String,
+    },
     /// After a loss of signalling: these calls live on.
     CallsResynced {
         /// Which.
