@@ -15,6 +15,7 @@ Parts, all of them by default:
   e2e    real browsers against release binaries, with instances and balancers killed, frozen and cut off
   load   a load run, losses and faults, all short
   sip    the rules of deploy/kamailio, with sipp as the peers
+  docker the compose files under an engine, with instances scaled, killed and paused under load
 
 HOLDFAST_E2E_RESULTS=FOLDER writes the measured tables of the browser tests as JSON.
 With CI=true a skip fails unless it is on the list of allowed ones in this file.
@@ -24,16 +25,16 @@ TEXT
 parts=()
 for argument in "$@"; do
   case $argument in
-    rust | js | e2e | load | sip) parts+=("$argument") ;;
+    rust | js | e2e | load | sip | docker) parts+=("$argument") ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && die "unknown part $argument" ;;
   esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(rust js e2e load sip)
+[ ${#parts[@]} -gt 0 ] || parts=(rust js e2e load sip docker)
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
-# Skips that CI accepts: a machine that forbids network namespaces can't change a browser's address.
-allowed_skips=("e2e: network namespaces")
+# Skips that CI accepts: a machine that forbids network namespaces can't change a browser's address, nor run an engine.
+allowed_skips=("e2e: network namespaces" "docker: compose files")
 
 rows=() passed=0 failed=0 skipped=0
 log=$(mktemp "${TMPDIR:-/tmp}/holdfast-test.XXXXXX")
@@ -141,6 +142,21 @@ sip_part() {
   apt_need sipp sip-tester
   apt_need openssl openssl
   step "sip: Kamailio" ./deploy/kamailio/test/run.sh
+}
+
+docker_part() {
+  local why
+  apt_need dockerd docker.io iptables
+  apt_need docker docker.io
+  apt_need docker-compose docker-compose
+  apt_need debootstrap debootstrap
+  apt_need ip iproute2
+  if why=$(./deploy/docker-test.sh --can-run 2>&1); then
+    step "docker: static binaries" ./deploy/docker/prebuild.sh || return
+    step "docker: compose files" ./deploy/docker-test.sh --no-build
+  else
+    skip "docker: compose files" "$(tail -n 1 <<<"$why")"
+  fi
 }
 
 need_builders

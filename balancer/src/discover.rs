@@ -13,8 +13,9 @@ use tokio::{
 
 /// The name is asked this often. Records' own lifetimes are ignored: Docker gives 600 s to answers that change in 0.3 s.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// An answer is not waited for longer.
-const LIMIT: Duration = Duration::from_secs(5);
+/// An answer is not waited for longer: the resolver itself waits for seconds when a packet is lost, and Docker's passes a name
+/// without instances on to servers that may never answer.
+const LIMIT: Duration = Duration::from_secs(1);
 /// More addresses than this are not looked at.
 const MAX_INSTANCES: usize = 1000;
 

@@ -1,0 +1,191 @@
+// What docker-test.sh runs: both compose files, instances scaled 3 -> 5 -> 2, killed and paused, a balancer killed, all under
+// `loadtest run` inside the network. Prints each rule with what was measured; status 1 if one broke.
+import { execFile, execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+
+const out = process.argv[2];
+const deploy = dirname(import.meta.dirname);
+const USERS = 60;
+const ADMINS = [9080, 9081];
+const LIMIT_MS = 20_000;
+let broken = 0;
+
+const docker = (...args) => execFileSync("docker", args, { encoding: "utf8" }).trim();
+const inspect = (ids) => (ids.length ? JSON.parse(docker("inspect", ...ids)) : []);
+const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
+
+/** docker-compose, without blocking the questions that are asked meanwhile. */
+async function compose(file, ...args) {
+  const { stdout } = await promisify(execFile)("docker-compose", ["-f", `${deploy}/${file}`, ...args]);
+  return stdout.trim();
+}
+const bridge = (...args) => compose("docker-compose.yml", ...args);
+const host = (...args) => compose("docker-compose.host.yml", ...args);
+const containers = async (service) => inspect((await bridge("ps", "-q", service)).split("\n").filter(Boolean));
+
+function rule(holds, text) {
+  console.log(`${holds ? "ok  " : "FAIL"}  ${text}`);
+  broken += holds ? 0 : 1;
+}
+
+async function ask(port, path) {
+  const answer = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(1000) });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer;
+}
+
+/** What balancers say of the instances that are up. */
+async function up(ports = ADMINS) {
+  const lists = await Promise.all(ports.map(async (port) => (await ask(port, "/instances")).json()));
+  return lists.map((list) => list.filter((each) => each.state === "up"));
+}
+/** WebSockets through a balancer now. */
+async function tunnels(port) {
+  const text = await (await ask(port, "/metrics")).text();
+  const count = (name) => Number(text.match(new RegExp(`^holdfast_tunnels_${name}_total (\\d+)$`, "m"))[1]);
+  return count("opened") - count("closed");
+}
+const sessions = (list) => list.reduce((sum, each) => sum + each.sessions, 0);
+const all = (lists, holds) => lists.length > 0 && lists.every(holds);
+
+/** Asks again and again until it holds; the milliseconds that took, or null after the limit. */
+async function until(holds, limit = LIMIT_MS) {
+  const start = performance.now();
+  while (performance.now() - start < limit) {
+    if (await holds().catch(() => false)) return Math.round(performance.now() - start);
+    await sleep(50);
+  }
+  return null;
+}
+async function expect(text, holds, limit) {
+  const took = await until(holds, limit);
+  rule(took !== null, `${text}: ${took === null ? `not within ${(limit ?? LIMIT_MS) / 1000} s` : `${took} ms`}`);
+}
+/** The same from the start of a command on, which must end well. */
+async function during(command, ...expected) {
+  await Promise.all([command, expect(...expected)]);
+}
+const everybodyServed = (ports) => async () => all(await up(ports), (list) => sessions(list) === USERS);
+
+/** From the birth of these containers' processes until the slower balancer had the instance up. */
+function startToUp(started, lists) {
+  const ages = new Map(started.map((each) => [address(each), ageOf(each.State.Pid)]));
+  const delays = lists.flat().filter((each) => ages.has(hostOf(each)));
+  return Math.round(Math.max(...delays.map((each) => ages.get(hostOf(each)) - each.up_ms)));
+}
+/** Milliseconds since the process began; field 22 of proc_pid_stat(5) counts in hundredths of a second since the boot. */
+function ageOf(pid) {
+  const began = Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ")[19]);
+  const uptime = Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]);
+  return uptime * 1000 - began * 10;
+}
+const address = (container) => Object.values(container.NetworkSettings.Networks)[0].IPAddress;
+const hostOf = (instance) => instance.http.split(":")[0];
+
+function report(file) {
+  const r = JSON.parse(readFileSync(`${out}/${file}`, "utf8"));
+  rule(r.signed_in === r.users, `every user signed in: ${r.signed_in} of ${r.users}`);
+  rule(r.never_recovered === 0, `every user came back: ${r.never_recovered} did not, ${r.recovered} did`);
+  rule(r.falsely_lost === 0, `calls ended although instance and media lived: ${r.falsely_lost}`);
+  const part = r.packets_returned / r.packets_sent;
+  rule(part > 0.8, `media: ${r.packets_returned} of ${r.packets_sent} packets came back, ${r.calls_lost} calls were lost`);
+}
+
+async function bridged() {
+  console.log("\ndocker-compose.yml: a bridge");
+  const three = async () => all(await up(), (list) => list.length === 3);
+  await during(bridge("up", "-d", "--no-build"), "three instances are up at both balancers", three);
+  await expect("every container says it is healthy", async () => {
+    const ids = docker("ps", "-q").split("\n");
+    return ids.length === 6 && inspect(ids).every((each) => each.State.Health.Status === "healthy");
+  });
+  rule(inspect(docker("ps", "-q").split("\n")).every((each) => each.Config.User === "65532:65532"), "none runs as root");
+
+  const run = await bridge(
+    ...["run", "-d", "-v", `${out}:/out`, "loadtest", "run", "--json", "/out/bridge.json"],
+    ...["--target", "http://balancer-1:8080", "--target", "http://balancer-2:8080"],
+    ...["--users", `${USERS}`, "--rate", "4", "--duration", "600"],
+  );
+  const load = run.split("\n").at(-1);
+  await expect("a third of the users is served", async () => all(await up(), (list) => sessions(list) > USERS / 3));
+
+  const before = new Set((await containers("gateway")).map((each) => each.Id));
+  const five = async () => all(await up(), (list) => list.length === 5);
+  await during(bridge("up", "-d", "--no-build", "--scale", "gateway=5"), "scaled to five", five);
+  const added = (await containers("gateway")).filter((each) => !before.has(each.Id));
+  const delay = startToUp(added, await up());
+  rule(added.length === 2 && delay <= 1000, `from a new container's start to its use by both balancers: ${delay} ms`);
+  await expect("each of the five has users", async () => all(await up(), (list) => list.every((each) => each.sessions > 0)));
+  await expect("all users are served", everybodyServed());
+  const registered = async () => all(await up(), (list) => list.reduce((sum, each) => sum + each.registered, 0) === USERS);
+  await expect("all users are registered at Kamailio", registered);
+
+  await killed((await containers("gateway"))[0]);
+  await paused((await containers("gateway"))[1]);
+  await balancerKilled();
+
+  const byTwo = async () => all(await up(), (list) => list.length === 2 && sessions(list) === USERS);
+  await during(bridge("up", "-d", "--no-build", "--scale", "gateway=2"), "scaled to two, all users are served", byTwo);
+
+  docker("kill", "--signal", "INT", load);
+  docker("wait", load);
+  report("bridge.json");
+  const logs = await bridge("logs", "--no-color");
+  rule(!logs.includes("panicked"), "nothing panicked");
+  await bridge("down", "--volumes", "--remove-orphans");
+}
+
+/** Docker starts it again at the same address: that is another instance. */
+async function killed(victim) {
+  const at = address(victim);
+  const boots = (lists) => lists.map((list) => list.find((each) => hostOf(each) === at)?.boot_id);
+  const [old] = boots(await up());
+  process.kill(victim.State.Pid, "SIGKILL");
+  await expect("after kill -9 all users are served by others", async () => {
+    const lists = await up();
+    return all(boots(lists), (boot) => boot !== old) && all(lists, (list) => sessions(list) === USERS);
+  });
+  await expect("the restarted container is a new instance at the old address", async () =>
+    all(boots(await up()), (boot) => boot !== undefined && boot !== old),
+  );
+}
+
+async function paused(victim) {
+  const gone = (lists) => all(lists, (list) => !list.some((each) => hostOf(each) === address(victim)));
+  docker("pause", victim.Id);
+  await expect("after a pause all users are served by others", async () => {
+    const lists = await up();
+    return gone(lists) && all(lists, (list) => sessions(list) === USERS);
+  });
+  // A packet that comes back within a second of the verdict would count as proof that it was wrong.
+  await sleep(2000);
+  docker("unpause", victim.Id);
+  await expect("it is up again", async () => all(await up(), (list) => list.length === 5));
+}
+
+async function balancerKilled() {
+  const [victim] = await containers("balancer-2");
+  docker("kill", victim.Id);
+  await expect("with one balancer killed all users are at the other", async () => (await tunnels(ADMINS[0])) === USERS);
+  await expect("and attached", everybodyServed([ADMINS[0]]));
+  docker("start", victim.Id);
+  await expect("it is ready again", () => ask(ADMINS[1], "/readyz"));
+  await expect("and knows of all users", everybodyServed());
+}
+
+async function onHostNetwork() {
+  console.log("\ndocker-compose.host.yml: the machine's own network");
+  const three = async () => all(await up(), (list) => list.length === 3);
+  await during(host("up", "-d", "--no-build"), "three instances are up at both balancers", three);
+  const flags = ["--target", "http://127.0.0.1:8080", "--target", "http://127.0.0.1:8081", "--users", "30", "--rate", "30"];
+  const name = ["--network", "host", "-v", `${out}:/out`, "holdfast-loadtest"];
+  docker("run", "--rm", ...name, "run", ...flags, "--duration", "5", "--json", "/out/host.json");
+  report("host.json");
+  await host("down", "--volumes");
+}
+
+await bridged();
+await onHostNetwork();
+process.exitCode = broken > 0 ? 1 : 0;
