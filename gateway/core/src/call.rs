@@ -3,7 +3,7 @@
 //! A call is over when it is taken out of its session; so its end is told once. The browser's peer connection never
 //! changes because of the far side.
 
-use crate::sdp::FarSdp;
+use crate::sdp::{FarMedia, FarSdp};
 use crate::sip::LegId;
 use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, HeldBy, MediaState};
 use gateway_protocol::{CallId, RequestId};
@@ -145,6 +145,10 @@ pub struct FarCall {
     pub offer: Option<String>,
     /// What the far side was asked.
     pub asked: Option<Asked>,
+    /// It counts as refused then.
+    pub asked_until: Option<Instant>,
+    /// The leg that takes the place of this one once it is answered.
+    pub moving: Option<Moving>,
     /// The far side holds.
     pub held_by_far: bool,
     /// The far side takes digits in RTP.
@@ -155,6 +159,19 @@ pub struct FarCall {
     pub ring_until: Option<Instant>,
     /// An incoming call ends then unless the browser comes back.
     pub unheard_until: Option<Instant>,
+}
+
+/// The far side had us call somebody else instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The new leg; none before it was dialled.
+    pub leg: Option<LegId>,
+    /// Its session descriptions.
+    pub sdp: FarSdp,
+    /// What they agreed on before the answer.
+    pub media: Option<FarMedia>,
+    /// It is given up then.
+    pub until: Instant,
 }
 
 /// A live call.
@@ -239,6 +256,12 @@ impl Call {
         self.direction == Direction::Incoming && self.state == CallState::Ringing
     }
 
+    /// True once both sides were in.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, CallState::Active | CallState::Held)
+    }
+
     /// Who holds the call now; the new state, if anything changed.
     pub fn holds(&mut self, local: bool, remote: bool) -> Option<CallState> {
         let held_by = match (local, remote) {
@@ -247,8 +270,7 @@ impl Call {
             (false, true) => Some(HeldBy::Remote),
             (false, false) => None,
         };
-        let answered = matches!(self.state, CallState::Active | CallState::Held);
-        if !answered || held_by == self.held_by {
+        if !self.is_answered() || held_by == self.held_by {
             return None;
         }
         self.held_by = held_by;

@@ -4,6 +4,7 @@
 
 mod far;
 mod recovery;
+mod transfer;
 
 use crate::answers::{Answers, Known};
 use crate::call::{Call, Effect, FarCall, FarLeg, MediaChange, OfferRefused, Owed, PeerId};
@@ -329,9 +330,9 @@ impl Session {
             Request::Unhold { call_id } => self.hold(&id, &call_id, false),
             Request::SendDigits { call_id, digits } => self.send_digits(&id, &call_id, &digits),
             Request::Transfer { call_id, target } => {
-                admit(Wish::Transfer(&target)).and_then(|_| self.transfer(&id, &call_id, target, None))
+                admit(Wish::Transfer(&target)).and_then(|_| self.transfer(&id, &call_id, target, None, now))
             }
-            Request::TransferTo { call_id, other } => self.transfer(&id, &call_id, String::new(), Some(other)),
+            Request::TransferTo { call_id, other } => self.transfer(&id, &call_id, String::new(), Some(other), now),
             Request::Unknown => Err(FailReason::UnknownMethod),
         };
         if let Err(reason) = refused {
@@ -522,13 +523,15 @@ impl Session {
         };
         let ringing = self.ring_timeout().map(|at| (at, "no answer"));
         let recovery = self.recovery.poll_timeout().map(|at| (at, "recovery"));
-        [of_state, ringing, recovery].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let transfer = self.transfer_timeout().map(|at| (at, "transfer"));
+        [of_state, ringing, recovery, transfer].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Acts on what is due.
     pub fn handle_timeout(&mut self, around: &Surroundings, now: Instant) {
         self.handle_ring_timeout(now);
         self.handle_recovery_timeout(now);
+        self.handle_transfer_timeout(now);
         match &self.state {
             State::Reserved { until } if *until <= now => self.close(CloseCode::SessionGone, "never attached"),
             State::Detached { until } if *until <= now && !self.media_lives() => {

@@ -163,7 +163,7 @@ impl<R: Random> Instance<R> {
         let Some(Telephony { agent, legs, stale, .. }) = &mut self.telephony else { return };
         match command {
             FarCommand::Dial { peer, target, offer } => {
-                let dialled = agent.call(LeaseId(key.0), &target, offer);
+                let dialled = agent.call(LeaseId(key.0), &target, None, offer);
                 if let Ok(leg) = dialled {
                     legs.insert(leg, key);
                 }
@@ -198,6 +198,14 @@ impl<R: Random> Instance<R> {
                 }
             }
             FarCommand::AnswerTransfer(leg, status) => agent.answer_transfer(leg, status),
+            FarCommand::TellTransfer(leg, status) => agent.tell_transfer(leg, status),
+            FarCommand::Move { leg, to, offer } => {
+                let new = agent.call(LeaseId(key.0), &to.target, to.replaces, offer).ok();
+                legs.extend(new.map(|new| (new, key)));
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.handle_moving(leg, new);
+                }
+            }
             FarCommand::HangUpSealed(call) => {
                 let done = agent.hang_up_sealed(LeaseId(key.0), call.leg.clone(), unix);
                 if let Some(session) = self.sessions.get_mut(&key) {
@@ -277,7 +285,23 @@ impl<R: Random> Instance<R> {
             SipNews::Transfer { leg, status } => {
                 self.with_leg(leg, |session| session.handle_transfer(leg, status, now));
             }
-            SipNews::TransferAsked { leg, .. } => self.with_leg(leg, |session| session.handle_transfer_asked(leg)),
+            SipNews::TransferAsked { leg, to } => {
+                let sdp = self.may_move(leg, &to.target, now).then(|| self.sdp_beside(leg)).flatten();
+                self.with_leg(leg, |session| session.handle_transfer_asked(leg, to, sdp, now));
+            }
+            SipNews::Redirected { leg, to } => {
+                let target = to.iter().find(|to| self.may_move(leg, to, now)).cloned();
+                if let Some(telephony) = &mut self.telephony {
+                    telephony.agent.redirect(leg, target.as_deref());
+                }
+            }
+            SipNews::Replaced { leg, by, from, name, offer } => {
+                let sdp = self.sdp_beside(leg);
+                if let Some(Telephony { legs, .. }) = &mut self.telephony {
+                    legs.extend(legs.get(&leg).copied().map(|key| (by, key)));
+                }
+                self.with_leg(leg, |session| session.handle_replaced(leg, by, (from, name), offer, sdp));
+            }
             SipNews::Restored { leg, restored } => {
                 let call = (self.new_call_id(), self.next_peer());
                 self.with_leg(leg, |session| session.handle_restored(leg, restored, call, now));
@@ -295,6 +319,23 @@ impl<R: Random> Instance<R> {
                 }
             }
         }
+    }
+
+    /// Whether a far side may have a leg's user call somebody else: as the user itself might.
+    fn may_move(&mut self, leg: LegId, target: &str, now: Instant) -> bool {
+        let Some(Telephony { legs, dial, .. }) = &self.telephony else { return false };
+        let session = legs.get(&leg).and_then(|key| self.sessions.get(key));
+        let Some(user) = session.filter(|_| dial.allows(target)).map(|session| session.place().user.clone()) else {
+            return false;
+        };
+        self.user_limits(&user).calls.take(now).is_ok()
+    }
+
+    /// A machine for another far side of a leg's call.
+    fn sdp_beside(&mut self, leg: LegId) -> Option<FarSdp> {
+        let key = self.telephony.as_ref()?.legs.get(&leg)?;
+        let local = self.sessions.get(key)?.far_local(leg);
+        self.far_sdp(local)
     }
 
     fn with_leg(&mut self, leg: LegId, act: impl FnOnce(&mut Session)) {

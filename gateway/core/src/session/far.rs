@@ -9,7 +9,7 @@ use crate::call::{Asked, Call, FarCall, FarLeg, Owed, PeerId};
 use crate::command::Command;
 use crate::limits::{Limits, RING_TIME, WAIT_FOR_BROWSER};
 use crate::sdp::{FarMedia, FarSdp, SdpError};
-use crate::sip::{LegEnd, LegId, Registered};
+use crate::sip::{LegEnd, LegId, Referral, Registered};
 use gateway_protocol::message::{Direction, EndReason, Event, FailReason, MAX_DIGITS, Outcome, ServiceState};
 use gateway_protocol::{CallId, RequestId};
 use std::time::Instant;
@@ -44,6 +44,17 @@ pub enum FarCommand {
     Transfer(LegId, String, Option<LegId>),
     /// Answer a transfer that the far side asked for.
     AnswerTransfer(LegId, u16),
+    /// Tell the far side how that goes.
+    TellTransfer(LegId, u16),
+    /// Call somebody in place of a leg; owes [`Session::handle_moving`].
+    Move {
+        /// Which leg.
+        leg: LegId,
+        /// Whom.
+        to: Referral,
+        /// Our offer.
+        offer: String,
+    },
     /// End the far side of a call of an instance that is gone; owes [`Session::handle_hung_up`].
     HangUpSealed(Box<SealedCall>),
     /// Ask the far side of such a call whether it is there; owes [`Session::handle_restoring`].
@@ -118,7 +129,7 @@ impl Session {
         self.far_commands.push_back(command);
     }
 
-    fn by_leg(&self, leg: LegId) -> Option<usize> {
+    pub(super) fn by_leg(&self, leg: LegId) -> Option<usize> {
         self.calls.iter().position(|call| call.leg() == Some(leg))
     }
 
@@ -281,6 +292,9 @@ impl Session {
 
     /// The far side rings, or says something before its answer.
     pub fn handle_progress(&mut self, leg: LegId, status: u16, sdp: Option<String>) {
+        if let Some(at) = self.by_moving(leg) {
+            return self.handle_moving_progress(at, status, sdp);
+        }
         let Some(at) = self.by_leg(leg) else { return };
         if matches!(status, 180..=182)
             && let Some(state) = self.calls[at].rings()
@@ -296,6 +310,9 @@ impl Session {
 
     /// The far side answered.
     pub fn handle_far_answer(&mut self, leg: LegId, sdp: Option<String>, now: Instant) {
+        if let Some(at) = self.by_moving(leg) {
+            return self.handle_moving_answer(at, sdp);
+        }
         let Some(at) = self.by_leg(leg) else { return };
         if let Some(far) = &mut self.calls[at].far {
             far.ring_until = None;
@@ -323,7 +340,7 @@ impl Session {
         Ok(())
     }
 
-    fn connect_far(&mut self, at: usize, media: FarMedia) {
+    pub(super) fn connect_far(&mut self, at: usize, media: FarMedia) {
         let peer = self.calls[at].peer;
         if let Some(far) = &mut self.calls[at].far {
             far.held_by_far = media.held_by_far;
@@ -333,7 +350,7 @@ impl Session {
     }
 
     /// Tells who holds the call, if that is new.
-    fn tell_hold(&mut self, at: usize) {
+    pub(super) fn tell_hold(&mut self, at: usize) {
         let call = &mut self.calls[at];
         let Some(far) = &call.far else { return };
         let (local, remote) = (far.sdp.as_ref().is_some_and(FarSdp::is_held), far.held_by_far);
@@ -437,53 +454,6 @@ impl Session {
         }
     }
 
-    pub(super) fn transfer(
-        &mut self,
-        request: &RequestId,
-        id: &CallId,
-        target: String,
-        other: Option<CallId>,
-    ) -> Result<(), FailReason> {
-        let replaced = match &other {
-            None => None,
-            Some(other) if other == id => return Err(FailReason::WrongState),
-            Some(other) => {
-                let at = self.position(other).ok_or(FailReason::NoSuchCall)?;
-                Some(self.calls[at].leg().ok_or(FailReason::WrongState)?)
-            }
-        };
-        let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
-        let answered = !self.calls[at].is_alerting();
-        let far = self.calls[at].far.as_mut().ok_or(FailReason::WrongState)?;
-        let (Some(leg), true) = (far.leg, answered && far.asked.is_none()) else { return Err(FailReason::WrongState) };
-        far.asked = Some(Asked::Transfer(request.clone(), other));
-        self.far(FarCommand::Transfer(leg, target, replaced));
-        Ok(())
-    }
-
-    /// How a transfer goes that this browser asked for.
-    pub fn handle_transfer(&mut self, leg: LegId, status: u16, now: Instant) {
-        let Some(at) = self.by_leg(leg) else { return };
-        let Some(far) = self.calls[at].far.as_mut().filter(|_| status >= 200) else { return };
-        let Some(Asked::Transfer(request, other)) = far.asked.take_if(|asked| matches!(asked, Asked::Transfer(..)))
-        else {
-            return;
-        };
-        if status >= 300 {
-            return self.respond(&request, far_refused(status));
-        }
-        self.respond(&request, Outcome::Ok { sdp: None });
-        self.end_call(at, EndReason::Transferred, true, now);
-        if let Some(at) = other.and_then(|other| self.position(&other)) {
-            self.end_call(at, EndReason::Transferred, true, now);
-        }
-    }
-
-    /// The far side wants this browser to call somebody else.
-    pub fn handle_transfer_asked(&mut self, leg: LegId) {
-        self.far(FarCommand::AnswerTransfer(leg, 603));
-    }
-
     /// The far side sent a digit.
     pub fn handle_digit(&mut self, leg: LegId, digit: char) {
         if let Some(at) = self.by_leg(leg) {
@@ -499,6 +469,9 @@ impl Session {
     /// The far side's leg is over.
     pub fn handle_leg_ended(&mut self, leg: LegId, why: LegEnd, now: Instant) {
         self.handle_asked_ended(leg);
+        if self.handle_moving_ended(leg, why) {
+            return;
+        }
         let Some(at) = self.by_leg(leg) else { return };
         let reason = match why {
             LegEnd::HungUp => EndReason::RemoteHangUp,
@@ -523,12 +496,14 @@ impl Session {
         if let Some(asked) = far.asked.take() {
             self.respond(asked.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });
         }
+        let moving = far.moving.take().and_then(|moving| moving.leg);
         match far.leg.take() {
             // Nobody declined, so that the user's other phones ring on.
             Some(leg) if alerting => self.far(FarCommand::Reject(leg, 480)),
             Some(leg) => self.far(FarCommand::HangUp(leg)),
             None => {}
         }
+        moving.into_iter().for_each(|leg| self.far(FarCommand::HangUp(leg)));
     }
 }
 
@@ -538,12 +513,12 @@ fn ring_end(call: &Call) -> Option<Instant> {
     [far.ring_until, far.unheard_until].into_iter().flatten().min()
 }
 
-fn far_refused(status: u16) -> Outcome {
+pub(super) fn far_refused(status: u16) -> Outcome {
     Outcome::Failed { reason: FailReason::FarRefused, detail: Some(format!("the far side answered {status}")) }
 }
 
 /// 488 for what is understood and can't be had, 400 for the rest.
-fn refusal(error: &SdpError) -> u16 {
+pub(super) fn refusal(error: &SdpError) -> u16 {
     match error {
         SdpError::NoAudio | SdpError::NoCodec | SdpError::NoCrypto | SdpError::Address => 488,
         _ => 400,

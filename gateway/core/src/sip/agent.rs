@@ -11,6 +11,7 @@ mod established;
 mod incoming;
 mod leg;
 mod outgoing;
+mod referral;
 mod registering;
 mod servers;
 mod takeover;
@@ -130,7 +131,28 @@ pub enum SipNews {
         /// Which leg.
         leg: LegId,
         /// Whom.
-        to: String,
+        to: Referral,
+    },
+    /// Our INVITE was answered with other addresses, the preferred one first. Owes [`Agent::redirect`].
+    Redirected {
+        /// Which leg.
+        leg: LegId,
+        /// URIs.
+        to: Vec<String>,
+    },
+    /// Somebody calls in place of the far side of a call (RFC 3891). Owes [`Agent::accept`] or [`Agent::reject`] for the new
+    /// leg.
+    Replaced {
+        /// Whose place is taken.
+        leg: LegId,
+        /// The new leg.
+        by: LegId,
+        /// Who, as a URI.
+        from: String,
+        /// Display name.
+        name: Option<String>,
+        /// The offer; without one ours goes into the answer.
+        offer: Option<String>,
     },
     /// What became of a leg of an instance that is gone.
     Restored {
@@ -146,6 +168,15 @@ pub enum SipNews {
         /// Why.
         why: LegEnd,
     },
+}
+
+/// Whom a far side wants called, from its Refer-To.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referral {
+    /// A SIP URI.
+    pub target: String,
+    /// Whose place the new call takes there: a Replaces value.
+    pub replaces: Option<String>,
 }
 
 /// Why nothing was done.

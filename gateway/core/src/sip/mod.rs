@@ -15,8 +15,8 @@ mod registration;
 
 pub use address::{AddressError, MAX_URI_BYTES, NameAddr, SipUri, tag_of};
 pub use agent::{
-    Agent, AgentError, AgentSettings, Identity, LeaseId, LegEnd, LegId, Restored, SealedInvite, SealedLeg, SipCounts,
-    SipNews, takeover_cseq,
+    Agent, AgentError, AgentSettings, Identity, LeaseId, LegEnd, LegId, Referral, Restored, SealedInvite, SealedLeg,
+    SipCounts, SipNews, takeover_cseq,
 };
 pub use command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
 pub use dialog::{Dialog, OutOfOrder};

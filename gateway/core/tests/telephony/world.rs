@@ -326,19 +326,25 @@ impl World {
         self.attach(tab, Vec::new());
     }
 
-    /// The tab signs in at another instance with its capsule, after it judged all its calls dead.
-    pub(crate) fn take_over(&mut self, tab: TabId, host: HostId, action: DeadCallAction) -> TabId {
-        let (old, dead) = (&self.tabs[tab], self.tabs[tab].calls.keys().cloned().collect::<Vec<_>>());
-        let (user, client_id) = (old.user.clone(), old.client_id.clone());
+    /// The tab signs in at another instance with its capsule.
+    pub(crate) fn sign_in_with_its_capsule(&mut self, tab: TabId, host: HostId) -> SignedIn {
+        let old = &self.tabs[tab];
         let body = SignIn {
-            client_id: client_id.parse().expect("an id"),
-            user: Some(user.clone()),
+            client_id: old.client_id.parse().expect("an id"),
+            user: Some(old.user.clone()),
             capsule: Some(old.capsule.clone()),
             previous_token: Some(old.session.session_token.clone()),
             move_ticket: None,
             sip_password: None,
         };
-        let session = self.sign_in(host, &body);
+        self.sign_in(host, &body)
+    }
+
+    /// The same, after it judged all its calls dead.
+    pub(crate) fn take_over(&mut self, tab: TabId, host: HostId, action: DeadCallAction) -> TabId {
+        let (old, dead) = (&self.tabs[tab], self.tabs[tab].calls.keys().cloned().collect::<Vec<_>>());
+        let (user, client_id) = (old.user.clone(), old.client_id.clone());
+        let session = self.sign_in_with_its_capsule(tab, host);
         assert!(session.recovering, "the capsule is accepted");
         let socket = self.open(host, &session);
         self.tabs[tab].is_mute = true;

@@ -3,8 +3,7 @@
 use super::incoming::offered_timer;
 use super::leg::{Leg, LegState};
 use super::outgoing::{agreed_timer, lists};
-use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, is_lost};
-use crate::sip::address::NameAddr;
+use super::{ALLOW, Agent, AgentError, Due, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, is_lost};
 use crate::sip::command::ServerTransaction;
 use crate::sip::message::{Body, Method, SipRequest, SipResponse};
 use std::time::{Duration, Instant};
@@ -108,7 +107,7 @@ impl Agent {
     }
 
     /// The far side has gone; if not, it learns that we have.
-    fn lose(&mut self, id: LegId) {
+    pub(super) fn lose(&mut self, id: LegId) {
         if self.legs.contains_key(&id) {
             self.hang_up(id);
             self.news.push_back(SipNews::Ended { leg: id, why: LegEnd::FarLost });
@@ -152,37 +151,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Asks the far side to call `target` instead (RFC 3515), in place of `replaced` where the target is in a call with us
-    /// already (RFC 3891).
-    pub fn transfer(&mut self, id: LegId, target: &str, replaced: Option<LegId>) -> Result<(), AgentError> {
-        let mut refer_to = dialled(target, &self.settings.domain)?.to_string();
-        if let Some(other) = replaced {
-            let other = self.legs.get_mut(&other).and_then(Leg::up).ok_or(AgentError::WrongState)?;
-            let (call_id, to, from) = (&other.dialog.call_id, other.dialog.remote_tag(), other.dialog.local_tag());
-            let replaces = super::escape_user(&format!("{call_id};to-tag={to};from-tag={from}"));
-            refer_to = format!("{}?Replaces={}", other.dialog.target, replaces.replace('=', "%3D"));
-        }
-        let leg = self.legs.get_mut(&id).ok_or(AgentError::WrongState)?;
-        let (lease, server) = (leg.lease, leg.server);
-        let up = leg.up().ok_or(AgentError::WrongState)?;
-        let mut refer = up.dialog.request(Method::Refer);
-        refer.headers.push("Refer-To", format!("<{refer_to}>"));
-        if let Some(address) = self.address_of(lease) {
-            refer.headers.push("Referred-By", format!("<{address}>"));
-        }
-        self.send_in_dialog(lease, server, Purpose::Refer(id), refer);
-        Ok(())
-    }
-
-    pub(super) fn handle_refer_response(&mut self, id: LegId, status: u16) {
-        // What comes of it will be told by NOTIFY.
-        let status = if (200..300).contains(&status) { 100 } else { status };
-        self.news.push_back(SipNews::Transfer { leg: id, status });
-        if is_lost(status) {
-            self.lose(id);
-        }
-    }
-
     pub(super) fn handle_in_dialog(&mut self, transaction: ServerTransaction, request: SipRequest, now: Instant) {
         let Some(id) = self.leg_of_dialog(&request) else {
             self.counts.unknown_dialogs += 1;
@@ -212,7 +180,7 @@ impl Agent {
         }
     }
 
-    fn confirm(&mut self, lease: LeaseId, transaction: ServerTransaction, request: &SipRequest) {
+    pub(super) fn confirm(&mut self, lease: LeaseId, transaction: ServerTransaction, request: &SipRequest) {
         let mut response = SipResponse::to(request, 200, "");
         if request.method == Method::Options {
             response.headers.push("Allow", ALLOW);
@@ -261,39 +229,6 @@ impl Agent {
             }
             Some(_) => self.refuse(transaction, request, 415),
         }
-    }
-
-    /// How a transfer of ours goes: a status line as the body (RFC 3515 §2.4.5).
-    fn handle_notify(&mut self, id: LegId, request: &SipRequest) {
-        let status = request.body.as_ref().and_then(|body| {
-            let line = body.text.lines().next()?.strip_prefix("SIP/2.0 ")?;
-            line.split(' ').next()?.parse::<u16>().ok()
-        });
-        if let Some(status) = status {
-            self.news.push_back(SipNews::Transfer { leg: id, status });
-        }
-    }
-
-    fn handle_refer(&mut self, id: LegId, transaction: ServerTransaction, request: &SipRequest) {
-        let target = request.headers.get("Refer-To").and_then(|value| NameAddr::parse(value).ok());
-        let Some(target) = target else { return self.refuse(transaction, request, 400) };
-        let Some(up) = self.legs.get_mut(&id).and_then(Leg::up) else {
-            return self.refuse(transaction, request, 403);
-        };
-        if up.theirs.is_some() {
-            return self.refuse(transaction, request, 491);
-        }
-        up.theirs = Some((transaction, request.clone()));
-        self.news.push_back(SipNews::TransferAsked { leg: id, to: target.uri });
-    }
-
-    /// Answers a far side that wants its call transferred: 202, or a status that declines.
-    pub fn answer_transfer(&mut self, id: LegId, status: u16) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let lease = leg.lease;
-        let Some((transaction, request)) = leg.up().and_then(|up| up.theirs.take()) else { return };
-        let response = SipResponse::to(&request, status, "");
-        self.respond(Some(lease), transaction, response);
     }
 
     /// A server is back: far sides learn where our calls are reached now, `pace` apart.

@@ -18,15 +18,26 @@ impl Agent {
                 return self.refuse(transaction, &request, status);
             }
         };
+        let replaced = match self.replaced_by(lease, &request) {
+            Some(Err(status)) => return self.refuse(transaction, &request, status),
+            Some(Ok(leg)) => Some(leg),
+            None => None,
+        };
         let tag = self.names.token();
-        let Some(dialog) = Dialog::of_request(&request, &tag) else { return self.refuse(transaction, &request, 400) };
+        let dialog = Dialog::of_request(&request, &tag).filter(|dialog| !dialog.remote_tag().is_empty());
+        let Some(dialog) = dialog.filter(|dialog| dialog.remote_cseq.is_some()) else {
+            return self.refuse(transaction, &request, 400);
+        };
         let (from, name) = display_of(&dialog.remote);
         let offer = request.sdp().map(str::to_owned);
         let call_id = dialog.call_id.clone();
         let state = LegState::Alerting(Alerting { transaction, invite: request, dialog });
         let leg = self.add_leg(Leg { lease, server, call_id, state });
         self.answering.insert(transaction, leg);
-        self.news.push_back(SipNews::Incoming { lease, leg, from, name, offer });
+        self.news.push_back(match replaced {
+            Some(replaced) => SipNews::Replaced { leg: replaced, by: leg, from, name, offer },
+            None => SipNews::Incoming { lease, leg, from, name, offer },
+        });
     }
 
     /// Whom an INVITE is for, or the status that refuses it.

@@ -73,6 +73,8 @@ pub(super) struct Calling {
     pub(super) invite: SipRequest,
     /// Early dialogs by To tag: one per fork.
     pub(super) forks: BTreeMap<String, Dialog>,
+    /// Other addresses that were followed.
+    pub(super) redirects: u32,
     /// CANCEL was asked for: a late 2xx is answered by BYE.
     pub(super) cancelled: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::leg::{Calling, Leg, LegState, SessionTimer, Up};
 use super::{ALLOW, Agent, AgentError, LeaseId, LegEnd, LegId, Pending, Purpose, SipNews, dialled, request};
-use crate::sip::address::tag_of;
+use crate::sip::address::{NameAddr, tag_of};
 use crate::sip::command::{ClientTransaction, SipCommand};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Body, Headers, Method, SipRequest, SipResponse};
@@ -11,12 +11,21 @@ use std::time::{Duration, Instant};
 
 /// Early dialogs kept of one INVITE; further forks are not followed.
 const MAX_FORKS: usize = 12;
+/// Times that one call follows other addresses; beyond it the call has failed.
+const MAX_REDIRECTS: u32 = 3;
 /// The least session interval that we take (RFC 4028 §5).
 pub(super) const MIN_SESSION: Duration = Duration::from_secs(90);
 
 impl Agent {
-    /// Calls `target` with an offer. Who may be called is the owner's decision.
-    pub fn call(&mut self, lease: LeaseId, target: &str, offer: String) -> Result<LegId, AgentError> {
+    /// Calls `target` with an offer, there in the place of a call that `replaces` names. Who may be called is the owner's
+    /// decision.
+    pub fn call(
+        &mut self,
+        lease: LeaseId,
+        target: &str,
+        replaces: Option<String>,
+        offer: String,
+    ) -> Result<LegId, AgentError> {
         let uri = dialled(target, &self.settings.domain)?.to_string();
         let server = self.server_for(lease).ok_or(AgentError::Unavailable)?;
         let address = self.address_of(lease).ok_or(AgentError::Unavailable)?;
@@ -31,11 +40,15 @@ impl Agent {
         invite.headers.push("Session-Expires", format!("{seconds};refresher=uac"));
         invite.headers.push("Min-SE", MIN_SESSION.as_secs().to_string());
         invite.headers.push("User-Agent", &self.settings.user_agent);
+        if let Some(replaces) = replaces {
+            invite.headers.push("Replaces", replaces);
+        }
         invite.body = Some(Body::sdp(offer));
         let calling = Calling {
             transaction: ClientTransaction(0),
             invite: invite.clone(),
             forks: BTreeMap::new(),
+            redirects: 0,
             cancelled: false,
         };
         let leg = self.add_leg(Leg { lease, server, call_id, state: LegState::Calling(calling) });
@@ -64,6 +77,7 @@ impl Agent {
             100 => {}
             101..200 => self.handle_progress(id, response),
             200..300 => self.handle_answer(id, response, now),
+            300..400 => self.handle_redirect(id, response),
             422 => self.handle_interval_too_small(id, response),
             status => self.end_leg(id, LegEnd::of_status(status)),
         }
@@ -106,6 +120,32 @@ impl Agent {
         }
         self.news.push_back(SipNews::Answered { leg: id, sdp: response.sdp().map(str::to_owned) });
         self.settle_leg(id);
+    }
+
+    /// Other addresses to try (RFC 3261 §8.1.3.4), the one with the highest `q` first.
+    fn handle_redirect(&mut self, id: LegId, response: &SipResponse) {
+        let Some(LegState::Calling(calling)) = self.legs.get(&id).map(|leg| &leg.state) else { return };
+        let mut contacts = NameAddr::list(response.headers.all("Contact"));
+        let q = |contact: &NameAddr| contact.param("q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+        contacts.sort_by(|one, other| q(other).total_cmp(&q(one)));
+        if calling.cancelled || calling.redirects >= MAX_REDIRECTS || contacts.is_empty() {
+            return self.end_leg(id, LegEnd::Failed(response.status));
+        }
+        let to = contacts.into_iter().take(MAX_FORKS).map(|contact| contact.uri).collect();
+        self.news.push_back(SipNews::Redirected { leg: id, to });
+    }
+
+    /// Calls another address instead; with none the call has failed.
+    pub fn redirect(&mut self, id: LegId, target: Option<&str>) {
+        let uri = target.and_then(|target| dialled(target, &self.settings.domain).ok());
+        let Some(LegState::Calling(calling)) = self.legs.get_mut(&id).map(|leg| &mut leg.state) else { return };
+        let Some(uri) = uri.filter(|_| !calling.cancelled) else { return self.end_leg(id, LegEnd::Failed(302)) };
+        calling.redirects += 1;
+        calling.forks.clear();
+        let mut invite = SipRequest { uri: uri.to_string(), ..calling.invite.clone() };
+        let cseq = invite.cseq().unwrap_or(1) + 1;
+        invite.headers.set("CSeq", format!("{cseq} INVITE"));
+        self.send_invite(id, invite);
     }
 
     /// RFC 4028 §7.3.
