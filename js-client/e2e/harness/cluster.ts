@@ -195,6 +195,8 @@ export class Cluster {
   readonly instances: Instance[] = [];
   readonly balancers: Balancer[] = [];
   registrar: Registrar | undefined;
+  /** Where the registrar is reached, by UDP and TCP. */
+  sipPort = 0;
   private readonly links = new Map<string, Link>();
   private readonly folder = tempFolder();
   private readonly keyFile = join(this.folder, "cluster-keys");
@@ -334,6 +336,7 @@ export class Cluster {
     const listen = (transport: string) => ["--sip-listen", `sip:127.0.0.1:${port};transport=${transport}`];
     const domain = ["--sip-domain", SIP_DOMAIN];
     const args = ["registrar", ...listen("udp"), ...listen("tcp"), ...domain, "--admin-listen", `127.0.0.1:${admin}`];
+    this.sipPort = port;
     this.registrar = new Registrar("registrar", admin, "gateway", args, this.folder);
     return ["--sip-registrar", `sip:127.0.0.1:${port};transport=tcp`, ...domain, "--sip-allow", "*"];
   }

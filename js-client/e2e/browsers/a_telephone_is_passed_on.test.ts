@@ -1,0 +1,61 @@
+import { expect, test } from "vitest";
+import { Baresip, hasBaresip } from "../harness/baresip.ts";
+import { becomes, ended, people, talk } from "../harness/people.ts";
+
+const PHONE_HZ = 1000;
+
+test.runIf(hasBaresip)("a browser and a telephone hear each other", async () => {
+  const { cluster, alice } = await people();
+  await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
+
+  const call = await alice.tab.do("call", "phone");
+  await becomes(alice, call, "active");
+  await alice.tab.hears(PHONE_HZ);
+});
+
+test.runIf(hasBaresip)("blind transfer: the telephone calls the target, and the first call ends so", async () => {
+  const { cluster, alice, bob } = await people();
+  await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
+  const call = await alice.tab.do("call", "phone");
+  await alice.tab.hears(PHONE_HZ);
+
+  const passedOn = alice.tab.do("transfer", "bob");
+  await bob.tab.waitFor("incomingcall");
+  await bob.tab.do("answer");
+
+  await passedOn;
+  expect(await ended(alice, call)).toBe("transferred");
+  await bob.tab.hears(PHONE_HZ);
+});
+
+test.runIf(hasBaresip)("a transfer to nobody is told, and the call goes on", async () => {
+  const { cluster, alice } = await people();
+  await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
+  const call = await alice.tab.do("call", "phone");
+  await alice.tab.hears(PHONE_HZ);
+
+  const refusal = await alice.tab.do("refusalOf", "transfer", "nobody");
+
+  expect(refusal.reason).toBe("far-refused");
+  await becomes(alice, call, "active");
+  await alice.tab.hears(PHONE_HZ);
+});
+
+test.runIf(hasBaresip)(
+  "attended transfer: the telephone and the other browser talk, both calls of the middle end",
+  async () => {
+    const { cluster, alice, bob } = await people();
+    await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
+    const withPhone = await alice.tab.do("call", "phone");
+    await alice.tab.hears(PHONE_HZ);
+    await alice.tab.do("hold");
+    const [withBob] = await talk(alice, bob);
+
+    await alice.tab.do("choose", withPhone);
+    await alice.tab.do("transferTo", withBob);
+
+    expect(await ended(alice, withPhone)).toBe("transferred");
+    expect(await ended(alice, withBob)).toBe("transferred");
+    await bob.tab.hears(PHONE_HZ);
+  },
+);
