@@ -90,7 +90,10 @@ function report(file) {
   rule(r.never_recovered === 0, `every user came back: ${r.never_recovered} did not, ${r.recovered} did`);
   rule(r.falsely_lost === 0, `calls ended although instance and media lived: ${r.falsely_lost}`);
   const part = r.packets_returned / r.packets_sent;
-  rule(part > 0.8, `media: ${r.packets_returned} of ${r.packets_sent} packets came back, ${r.calls_lost} calls were lost`);
+  rule(
+    part > 0.8,
+    `media: ${r.packets_returned} of ${r.packets_sent} packets came back, ${r.calls_lost} calls were lost`,
+  );
 }
 
 async function bridged() {
@@ -101,7 +104,10 @@ async function bridged() {
     const ids = docker("ps", "-q").split("\n");
     return ids.length === 6 && inspect(ids).every((each) => each.State.Health.Status === "healthy");
   });
-  rule(inspect(docker("ps", "-q").split("\n")).every((each) => each.Config.User === "65532:65532"), "none runs as root");
+  rule(
+    inspect(docker("ps", "-q").split("\n")).every((each) => each.Config.User === "65532:65532"),
+    "none runs as root",
+  );
 
   const run = await bridge(
     ...["run", "-d", "-v", `${out}:/out`, "loadtest", "run", "--json", "/out/bridge.json"],
@@ -117,9 +123,12 @@ async function bridged() {
   const added = (await containers("gateway")).filter((each) => !before.has(each.Id));
   const delay = startToUp(added, await up());
   rule(added.length === 2 && delay <= 1000, `from a new container's start to its use by both balancers: ${delay} ms`);
-  await expect("each of the five has users", async () => all(await up(), (list) => list.every((each) => each.sessions > 0)));
+  await expect("each of the five has users", async () =>
+    all(await up(), (list) => list.every((each) => each.sessions > 0)),
+  );
   await expect("all users are served", everybodyServed());
-  const registered = async () => all(await up(), (list) => list.reduce((sum, each) => sum + each.registered, 0) === USERS);
+  const registered = async () =>
+    all(await up(), (list) => list.reduce((sum, each) => sum + each.registered, 0) === USERS);
   await expect("all users are registered at Kamailio", registered);
 
   await killed((await containers("gateway"))[0]);
@@ -179,7 +188,16 @@ async function onHostNetwork() {
   console.log("\ndocker-compose.host.yml: the machine's own network");
   const three = async () => all(await up(), (list) => list.length === 3);
   await during(host("up", "-d", "--no-build"), "three instances are up at both balancers", three);
-  const flags = ["--target", "http://127.0.0.1:8080", "--target", "http://127.0.0.1:8081", "--users", "30", "--rate", "30"];
+  const flags = [
+    "--target",
+    "http://127.0.0.1:8080",
+    "--target",
+    "http://127.0.0.1:8081",
+    "--users",
+    "30",
+    "--rate",
+    "30",
+  ];
   const name = ["--network", "host", "-v", `${out}:/out`, "holdfast-loadtest"];
   docker("run", "--rm", ...name, "run", ...flags, "--duration", "5", "--json", "/out/host.json");
   report("host.json");
