@@ -321,7 +321,8 @@ describe("somebody calls", () => {
   });
 
   test("missed: the page says so and offers to call back", () => {
-    const story = told(...signedIn("gw-1"), rings("in"), over("in", "cancelled"));
+    const end: Told = { type: "call.statechange", id: "in", detail: { state: "ended", previous: "ringing" } };
+    const story = told(...signedIn("gw-1"), rings("in"), end, over("in", "cancelled"));
     expect(story.notice).toMatchObject({ title: "Missed call", actions: ["call-back", "dismiss"] });
     expect(story.last?.target).toBe("sip:bob@example.org");
     expect(lines(story).at(-1)).toBe("You missed a call from Bob.");

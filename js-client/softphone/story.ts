@@ -604,6 +604,10 @@ function onCall(next: Story, told: OfCall, at: number, say: Say): void {
   switch (told.type) {
     case "call.statechange": {
       const { state } = told.detail;
+      if (state === "ended") {
+        // `ended` follows, and wants to know how it was until then.
+        break;
+      }
       const first = state === "active" && call.since === undefined;
       const changed = calls.change(next, id, { state, ...(first && { since: at }) });
       if (first && changed) {

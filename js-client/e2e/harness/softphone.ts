@@ -19,6 +19,10 @@ export class Softphone {
     await this.shows("connection", "Connected");
   }
 
+  async click(testId: string): Promise<void> {
+    await this.page.getByTestId(testId).click();
+  }
+
   async dialEcho(): Promise<void> {
     await this.page.getByTestId("dial-echo").click();
   }
