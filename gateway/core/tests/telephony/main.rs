@@ -16,6 +16,7 @@ mod a_second_server_is_warm;
 mod a_thawed_instance_says_nothing_unproven;
 mod an_unanswered_call_ends_for_its_reason;
 mod bad_input_goes_nowhere;
+mod browsers_call_one_another_through_the_registrar;
 mod calls_are_made_and_answered;
 mod calls_live_on_without_a_sip_server;
 mod credentials_are_for_one_realm;

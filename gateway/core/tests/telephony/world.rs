@@ -234,6 +234,27 @@ impl World {
         self.hosts[host].is_frozen = true;
     }
 
+    /// The instance sends BYE for a call that its browser hangs up; it is kept back for [`World::send_late`], and the instance stands
+    /// still from then on.
+    pub(crate) fn freeze_with_a_late_bye(&mut self, host: HostId, tab: TabId, call: &str) -> (HostId, SipCommand) {
+        let id = "late".parse().expect("an id");
+        let socket = self.tabs[tab].socket;
+        let request = ClientMessage::Request { id, request: hang_up(call) };
+        let now = self.now;
+        let gateway = self.gateway(host);
+        gateway.instance.handle_message(socket, request, now);
+        let command = gateway.drain(now).into_iter().next().expect("a BYE");
+        gateway.sent.clear();
+        self.freeze(host);
+        (host, command)
+    }
+
+    /// What was kept back is sent.
+    pub(crate) fn send_late(&mut self, (host, command): (HostId, SipCommand)) {
+        self.net.act(host, self.hosts[host].ip, command, self.now);
+        self.pump();
+    }
+
     /// It goes on, and reads what lies in its sockets before it looks at its deadlines.
     pub(crate) fn thaw(&mut self, host: HostId) {
         self.hosts[host].is_frozen = false;
