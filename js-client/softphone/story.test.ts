@@ -375,6 +375,7 @@ describe("a far side that comes back", () => {
   test("is a new call, answered by itself; nobody says that the old one went on", () => {
     const story = told(...signedIn("gw-2"), ...inCall, ...lostAndBack, active("new"));
     expect(screen(story)).toBe("call");
+    expect(frontCall(story)?.asked).toBeUndefined();
     expect(ringOf(story)).toBeUndefined();
     expect(story.notice?.text).toBe(
       "Instance gw-2 was lost. Your call ended. You are signed in on gw-3 after 61 ms. Bob is back in a new call, 5 ms after the loss.",

@@ -609,7 +609,7 @@ function onCall(next: Story, told: OfCall, at: number, say: Say): void {
         break;
       }
       const first = state === "active" && call.since === undefined;
-      const changed = calls.change(next, id, { state, ...(first && { since: at }) });
+      const changed = calls.change(next, id, { state, ...(first && { since: at, asked: undefined }) });
       if (first && changed) {
         connected(next, changed, at, say);
       }

@@ -137,7 +137,7 @@ export function answerLabel(front: CallStory | undefined): string {
     return "Answer";
   }
   const holds = front.state === "active" || front.state === "held";
-  return holds && front.refused.hold !== "not-supported"
+  return holds && !(front.target in BUILT_IN)
     ? `Hold ${callerName(front)}, answer`
     : `End ${callerName(front)}, answer`;
 }
