@@ -318,7 +318,7 @@ impl Task {
         far: FarLeg,
     ) -> (Result<String, OfferRefused>, Option<FarLocal>) {
         let answer = translate::answer(|| self.media.accept(peer, offer, translate::far_leg(far)));
-        if far != FarLeg::Rtp || answer.is_err() {
+        if !matches!(far, FarLeg::Rtp { .. }) || answer.is_err() {
             return (answer, None);
         }
         match self.media.open_far(peer, true) {

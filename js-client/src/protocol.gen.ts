@@ -504,7 +504,19 @@ state: CallState,
 /**
  * With `held`: by whom.
  */
-held_by?: HeldBy, } | { "type": "digit", 
+held_by?: HeldBy, } | { "type": "call_party", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * The other side.
+ */
+target: string, 
+/**
+ * The display name that it gave itself.
+ */
+name?: string, } | { "type": "digit", 
 /**
  * Which call.
  */

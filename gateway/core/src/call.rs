@@ -3,6 +3,7 @@
 //! A call is over when it is taken out of its session; so its end is told once. The browser's peer connection never
 //! changes because of the far side.
 
+use crate::sdp::CodecKind;
 use crate::sdp::{FarMedia, FarSdp};
 use crate::sip::LegId;
 use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, HeldBy, MediaState};
@@ -21,7 +22,10 @@ pub enum FarLeg {
     /// A constant tone.
     Tone,
     /// RTP of a SIP call.
-    Rtp,
+    Rtp {
+        /// The video codec that the far side is known to prefer.
+        video: Option<CodecKind>,
+    },
 }
 
 impl FarLeg {
@@ -153,6 +157,8 @@ pub struct FarCall {
     pub held_by_far: bool,
     /// The far side takes digits in RTP.
     pub takes_digits: bool,
+    /// What the browser was last told to send.
+    pub told_codec: Option<CodecKind>,
     /// Its dialog is that of an instance which is gone; the far side learns of this one by an offer.
     pub restored: bool,
     /// Unanswered calls end then.
@@ -164,6 +170,8 @@ pub struct FarCall {
 /// The far side had us call somebody else instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moving {
+    /// Whom it goes to.
+    pub target: String,
     /// The new leg; none before it was dialled.
     pub leg: Option<LegId>,
     /// Its session descriptions.

@@ -359,7 +359,7 @@ impl Session {
             return Err(FailReason::TooManyCalls);
         }
         let Leave { peer, far } = admit(Wish::Start(&target))?;
-        let side = (far == FarLeg::Rtp).then(FarCall::default);
+        let side = matches!(far, FarLeg::Rtp { .. }).then(FarCall::default);
         self.calls.push(Call { far: side, ..Call::outgoing(id, target, peer, request.clone()) });
         self.commands.push_back(Command::Accept { peer, offer, far });
         Ok(())

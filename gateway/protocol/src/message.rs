@@ -451,6 +451,17 @@ pub enum Event {
         #[cfg_attr(test, ts(optional))]
         held_by: Option<HeldBy>,
     },
+    /// The far side is somebody else now: it was passed on.
+    CallParty {
+        /// Which call.
+        call_id: CallId,
+        /// The other side.
+        target: String,
+        /// The display name that it gave itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(test, ts(optional))]
+        name: Option<String>,
+    },
     /// The far side sent a digit.
     Digit {
         /// Which call.

@@ -31,7 +31,7 @@ pub(super) fn far_leg(far: gateway_core::FarLeg) -> FarLeg {
     match far {
         gateway_core::FarLeg::Echo => FarLeg::Echo,
         gateway_core::FarLeg::Tone => FarLeg::Tone,
-        gateway_core::FarLeg::Rtp => FarLeg::Rtp { video: None },
+        gateway_core::FarLeg::Rtp { video } => FarLeg::Rtp { video },
     }
 }
 

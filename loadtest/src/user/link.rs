@@ -255,6 +255,7 @@ impl<R: Rng> VirtualUser<R> {
             Event::CallMedia { .. }
             | Event::CallEnded { .. }
             | Event::Service { .. }
+            | Event::CallParty { .. }
             | Event::Digit { .. }
             | Event::SendCodec { .. }
             | Event::Draining { .. }

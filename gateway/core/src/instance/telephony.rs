@@ -86,10 +86,10 @@ impl Telephony {
 
     /// What a wished call goes to, or why not.
     pub(super) fn leave(&self, wish: Wish<'_>, registered: Option<Registered>) -> Result<FarLeg, FailReason> {
-        let (Wish::Start(target) | Wish::Transfer(target)) = wish else { return Ok(FarLeg::Rtp) };
+        let (Wish::Start(target) | Wish::Transfer(target)) = wish else { return Ok(FarLeg::Rtp { video: None }) };
         match registered {
             _ if !self.dial.allows(target) => Err(FailReason::NotAllowed),
-            Some(Registered::Yes) => Ok(FarLeg::Rtp),
+            Some(Registered::Yes) => Ok(FarLeg::Rtp { video: None }),
             Some(Registered::No(_) | Registered::Superseded) | None => Err(FailReason::ServiceUnavailable),
         }
     }

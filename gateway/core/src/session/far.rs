@@ -8,6 +8,8 @@ use super::recovery::{SealedCall, SealedUp};
 use crate::call::{Asked, Call, FarCall, FarLeg, Owed, PeerId};
 use crate::command::Command;
 use crate::limits::{Limits, RING_TIME, WAIT_FOR_BROWSER};
+use crate::sdp::CodecKind;
+use crate::sdp::Description;
 use crate::sdp::{FarMedia, FarSdp, SdpError};
 use crate::sip::{LegEnd, LegId, Referral, Registered};
 use gateway_protocol::message::{Direction, EndReason, Event, FailReason, MAX_DIGITS, Outcome, ServiceState};
@@ -136,7 +138,8 @@ impl Session {
     /// Somebody calls. A browser that is not there has a moment to come back.
     pub fn handle_ringing(&mut self, ringing: Ringing, now: Instant) {
         let Ringing { call_id, peer, leg, from, name, offer } = ringing;
-        let video = offer.as_ref().is_some_and(|offer| offer.contains("\nm=video ") && !offer.contains("\nm=video 0 "));
+        let video =
+            offer.as_ref().is_some_and(|offer| Description::parse(offer).is_ok_and(|offer| offer.video().is_some()));
         let attached = self.socket().is_some();
         let far = FarCall {
             leg: Some(leg),
@@ -197,7 +200,9 @@ impl Session {
     ) -> Result<(), FailReason> {
         let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
         let call = &mut self.calls[at];
-        if !call.is_alerting() || call.owed.is_some() {
+        // One that was taken over rings on until its far side took the new description.
+        let rings = call.is_alerting() && call.far.as_ref().is_some_and(|far| far.ring_until.is_some());
+        if !rings || call.owed.is_some() {
             return Err(FailReason::WrongState);
         }
         if offer.len() > limits.sdp_bytes {
@@ -206,7 +211,10 @@ impl Session {
         admit()?;
         call.owed = Some(Owed::Answer(request.clone()));
         let peer = call.peer;
-        self.commands.push_back(Command::Accept { peer, offer, far: FarLeg::Rtp });
+        // A browser sends the video codec that it is asked for first; a telephone may have that one alone.
+        let theirs = call.far.as_ref().and_then(|far| Description::parse(far.offer.as_deref()?).ok()?.video());
+        let video = theirs.and_then(|codecs| codecs.first().map(|codec| codec.kind));
+        self.commands.push_back(Command::Accept { peer, offer, far: FarLeg::Rtp { video } });
         Ok(())
     }
 
@@ -346,7 +354,26 @@ impl Session {
             far.held_by_far = media.held_by_far;
             far.takes_digits = media.audio.dtmf_send.is_some();
         }
+        let codec = media.audio.send.kind;
         self.commands.push_back(Command::ConnectFar { peer, media: Box::new(media) });
+        self.tell_codec(at, codec);
+    }
+
+    /// Opus is what browsers send unless they are told of something else.
+    fn tell_codec(&mut self, at: usize, codec: CodecKind) {
+        let call = &mut self.calls[at];
+        let Some(far) = &mut call.far else { return };
+        if far.told_codec.replace(codec).unwrap_or(CodecKind::Opus) != codec {
+            let call_id = call.id.clone();
+            self.tell(Event::SendCodec { call_id, codec: codec.name().to_owned() });
+        }
+    }
+
+    /// Tells who the far side is.
+    pub(super) fn tell_party(&mut self, at: usize) {
+        let call = &self.calls[at];
+        let (call_id, target, name) = (call.id.clone(), call.target.clone(), call.name.clone());
+        self.tell(Event::CallParty { call_id, target, name });
     }
 
     /// Tells who holds the call, if that is new.

@@ -72,7 +72,7 @@ impl Session {
             return self.far(FarCommand::AnswerTransfer(leg, 603));
         };
         let offer = if far.sdp.as_ref().is_some_and(FarSdp::is_held) { sdp.hold(true) } else { sdp.offer() };
-        far.moving = Some(Moving { leg: None, sdp, media: None, until: now + RING_TIME });
+        far.moving = Some(Moving { target: to.target.clone(), leg: None, sdp, media: None, until: now + RING_TIME });
         self.far(FarCommand::AnswerTransfer(leg, 202));
         self.far(FarCommand::Move { leg, to, offer });
     }
@@ -130,8 +130,10 @@ impl Session {
             Some(media) => {
                 far.sdp = Some(moving.sdp);
                 far.leg = moving.leg;
+                (self.calls[at].target, self.calls[at].name) = (moving.target, None);
                 self.far(FarCommand::TellTransfer(old, 200));
                 self.far(FarCommand::HangUp(old));
+                self.tell_party(at);
                 self.connect_far(at, media);
                 self.tell_hold(at);
             }
@@ -184,6 +186,7 @@ impl Session {
         let (asked, moving) = (far.asked.take(), far.moving.take());
         self.far(FarCommand::Accept(by, answer));
         self.far(FarCommand::HangUp(leg));
+        self.tell_party(at);
         moving.and_then(|moving| moving.leg).into_iter().for_each(|leg| self.far(FarCommand::HangUp(leg)));
         if let Some(asked) = asked {
             self.respond(asked.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });

@@ -153,7 +153,7 @@ impl Gateway {
         let known = self.media.insert(peer, Media { far: Some(far), ..Media::default() });
         assert!(known.is_none(), "{peer:?} was used before");
         let port = 20_000 + 2 * u16::try_from(peer.0).expect("few peers");
-        let local = (far == FarLeg::Rtp).then_some(FarLocal { ip: self.ip, audio: port, video: None });
+        let local = matches!(far, FarLeg::Rtp { .. }).then_some(FarLocal { ip: self.ip, audio: port, video: None });
         self.instance.handle_answer(peer, Ok("answer".to_owned()), local, now);
     }
 
