@@ -86,6 +86,7 @@ pub struct Report {
     pub unreachable_ms: Option<Quantiles>,
     pub calls_placed: Option<u64>,
     pub calls_rung: Option<u64>,
+    pub calls_answered: Option<u64>,
     pub gap_calls: Option<u64>,
     pub gap_calls_rung_share: Option<f64>,
     pub calls_refused_by_status: Option<Value>,

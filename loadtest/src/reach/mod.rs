@@ -14,6 +14,7 @@ use crate::crowd::block_on;
 use crate::drive::{Packets, Script, Shared, run_user};
 use crate::engine::{Engine, EngineKind};
 use crate::exit::Failure;
+use crate::failures::{Failures, Moment};
 use crate::peer_io::PoolConfig;
 use crate::report::{Quantiles, Report};
 use crate::rules::Rules;
@@ -42,15 +43,18 @@ const ARRIVALS: f64 = 150.0;
 /// All must be reachable before the first kill within this.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 /// The users of a dead instance are called within this after its death.
-const PROBES: Duration = Duration::from_millis(100);
+const PROBES: Duration = Duration::from_millis(10);
 /// A refused call is placed again after this.
 const AGAIN: Duration = Duration::from_millis(50);
 /// A user that nobody reaches within this is called lost.
 const REACH_LIMIT: Duration = Duration::from_secs(15);
 /// Until a restarted instance is seen up by all balancers.
 const RESTART_LIMIT: Duration = Duration::from_secs(20);
-/// Between the end of one round and the next kill.
-const REST: Duration = Duration::from_millis(1500);
+/// Between the end of one round and the next kill. With eight instances hardly any user is hit more than five times a minute
+/// then: from the sixth sign-in on balancers treat a returning user as a new one.
+const REST: Duration = Duration::from_secs(4);
+/// The same with `--short`.
+const SHORT_REST: Duration = Duration::from_secs(1);
 /// After the last round, for calls that are still held.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 /// One user in so many answers.
@@ -70,7 +74,7 @@ pub struct ReachFlags {
     #[command(flatten)]
     cluster: ClusterFlags,
     /// Instances
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=16))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=16))]
     instances: u16,
     /// Users; --capacity is raised so that one instance fewer holds them
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -154,16 +158,19 @@ async fn run(flags: &ReachFlags, report: &mut Report) -> anyhow::Result<Rules> {
     let windows = Quantiles::of(world.book.windows());
     report.users = Some(flags.users.into());
     report.sip_server = Some(json!(flags.sip_server));
+    report.sign_ins_failed_by = Some(world.failures.clone());
     report.kills = Some(flags.kills.into());
     report.user_failovers = Some(world.book.windows().len() as u64);
     report.never_reached = Some(unreachable as u64);
     report.unreachable_ms = windows;
     report.calls_placed = Some(placed);
     report.calls_rung = Some(all_rang);
+    report.calls_answered = Some(world.answered);
     report.gap_calls = Some(gap);
     report.gap_calls_rung_share = share;
     report.calls_refused_by_status = Some(json!(world.book.refusals()));
     report.rounds = Some(rounds.into());
+    rules.check(world.answered > 0, format!("calls are answered ({})", world.answered));
     rules.check(unreachable == 0, format!("every user is reached again ({unreachable} never)"));
     if let Some(windows) = windows {
         let (p50, p99) = (windows.p50, windows.p99);
@@ -191,6 +198,10 @@ struct World {
     due: BinaryHeap<Reverse<(Instant, usize)>>,
     pause: Duration,
     next_steady: Instant,
+    answered: u64,
+    rest: Duration,
+    kills: Vec<Now>,
+    failures: Failures,
 }
 
 impl World {
@@ -227,7 +238,11 @@ impl World {
             count: flags.users as usize,
             due: BinaryHeap::new(),
             pause: Duration::from_secs_f64(1.0 / flags.call_rate),
-            next_steady: start,
+            next_steady: start + Duration::from_secs(3600),
+            answered: 0,
+            rest: if flags.short { SHORT_REST } else { REST },
+            kills: Vec::new(),
+            failures: Failures::default(),
         })
     }
 
@@ -238,7 +253,7 @@ impl World {
         while Instant::now() < until {
             let missing = self.book.never_reached();
             if missing.is_empty() {
-                return;
+                break;
             }
             // Spread, so that the users' first calls are no flood.
             let now = Instant::now();
@@ -246,16 +261,19 @@ impl World {
             self.due.extend((0..).zip(missing).map(spread));
             self.go_on(Duration::from_secs(2), |book| book.never_reached().is_empty()).await;
         }
+        self.next_steady = Instant::now();
     }
 
     /// Kills the instance with most users, waits until all are reached again, and starts it anew.
     async fn round(&mut self, kill: u32, cluster: &mut Cluster) -> anyhow::Result<serde_json::Value> {
-        self.go_on(REST, |_| false).await;
+        self.go_on(self.rest, |_| false).await;
         let fullest = self.book.fullest().map(|(name, _)| name).unwrap_or_default();
         let at = cluster.instances.iter().position(|instance| instance.name == fullest).unwrap_or(0);
         let known = self.book.windows().len();
         cluster.instances[at].signal(Signal::SIGKILL)?;
-        let (now, hit) = (Instant::now(), self.book.killed(&fullest, self.shared.start.elapsed()));
+        let (now, died) = (Instant::now(), self.shared.start.elapsed());
+        self.kills.push(died);
+        let hit = self.book.killed(&fullest, died);
         for user in &hit {
             let spread = self.random.random_range(Duration::ZERO..PROBES);
             self.due.push(Reverse((now + spread, *user)));
@@ -292,15 +310,21 @@ impl World {
                     self.book.rang(call, number, at);
                 }
             }
+            Fact::SignInFailed { asked, cause } => {
+                self.failures.count(Moment::of(asked, at, &self.kills), cause);
+            }
             _ => {}
         }
     }
 
     fn hear(&mut self, news: &News) {
-        if let Heard::Refused(status) = news.heard
-            && let Some(user) = self.book.refused(news.call, status)
-        {
-            self.due.push(Reverse((news.at + AGAIN, user)));
+        match news.heard {
+            Heard::Refused(status) => {
+                let again = self.book.refused(news.call, status);
+                self.due.extend(again.map(|user| Reverse((news.at + AGAIN, user))));
+            }
+            Heard::Answered => self.answered += 1,
+            Heard::Ringing => {}
         }
     }
 

@@ -194,7 +194,8 @@ impl Phones {
     fn answered(&mut self, number: u64, status: u16, response: &Message) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         match status {
-            180..=189 if !std::mem::replace(&mut call.rang, true) => {
+            // 182 says that the call is held: nobody is told of it yet.
+            180 | 183 if !std::mem::replace(&mut call.rang, true) => {
                 self.tell(number, Heard::Ringing);
                 self.order(Order::GiveUp(number), RING);
             }
