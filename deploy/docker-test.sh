@@ -103,10 +103,13 @@ docker import - debian:bookworm-slim <"$base" >/dev/null || die "the base image 
 
 [ "$build" = no ] || "$root/deploy/docker/prebuild.sh" || die "the static binaries could not be built"
 say "building the images"
-docker-compose -f "$root/deploy/docker-compose.yml" build >"$work/build.log" 2>&1 &&
-  docker-compose -f "$root/deploy/docker-compose.yml" --profile loadtest build loadtest >>"$work/build.log" 2>&1 ||
-  { tail -n 20 "$work/build.log" >&2 && die "the images could not be built"; }
-docker images --format '{{.Repository}} {{.Size}}' | grep ^holdfast- | sed 's/^/  /'
+for file in docker-compose.yml docker-compose.host.yml; do
+  if ! docker-compose -f "$root/deploy/$file" --profile loadtest build >"$work/build.log" 2>&1; then
+    tail -n 20 "$work/build.log" >&2
+    die "the images of $file could not be built"
+  fi
+done
+docker images --format '{{.Size}} {{.Repository}}' | grep -E 'holdfast[_-](balancer-1|gateway|kamailio)$' | sed 's/^/  /'
 
 mkdir -m 777 "$work/out"
 within node "$root/deploy/docker/scenario.mjs" "$work/out"

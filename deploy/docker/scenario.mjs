@@ -10,6 +10,9 @@ const deploy = dirname(import.meta.dirname);
 const USERS = 60;
 const ADMINS = [9080, 9081];
 const LIMIT_MS = 20_000;
+const LOCAL_LOAD = "run --target http://127.0.0.1:8080 --target http://127.0.0.1:8081 --rate 30 --duration 5".split(
+  " ",
+);
 let broken = 0;
 
 const docker = (...args) => execFileSync("docker", args, { encoding: "utf8" }).trim();
@@ -141,9 +144,18 @@ async function bridged() {
   docker("kill", "--signal", "INT", load);
   docker("wait", load);
   report("bridge.json");
+  await fromTheMachine();
   const logs = await bridge("logs", "--no-color");
   rule(!logs.includes("panicked"), "nothing panicked");
   await bridge("down", "--volumes", "--remove-orphans");
+}
+
+/** Whoever opens http://localhost:8080 on this machine: published ports, and media straight to the containers. */
+async function fromTheMachine() {
+  console.log("\nfrom the machine itself");
+  const loadtest = `${dirname(deploy)}/target/prebuilt/loadtest`;
+  await promisify(execFile)(loadtest, [...LOCAL_LOAD, "--users", "10", "--json", `${out}/machine.json`]);
+  report("machine.json");
 }
 
 /** Docker starts it again at the same address: that is another instance. */
@@ -188,18 +200,8 @@ async function onHostNetwork() {
   console.log("\ndocker-compose.host.yml: the machine's own network");
   const three = async () => all(await up(), (list) => list.length === 3);
   await during(host("up", "-d", "--no-build"), "three instances are up at both balancers", three);
-  const flags = [
-    "--target",
-    "http://127.0.0.1:8080",
-    "--target",
-    "http://127.0.0.1:8081",
-    "--users",
-    "30",
-    "--rate",
-    "30",
-  ];
-  const name = ["--network", "host", "-v", `${out}:/out`, "holdfast-loadtest"];
-  docker("run", "--rm", ...name, "run", ...flags, "--duration", "5", "--json", "/out/host.json");
+  const rest = [...LOCAL_LOAD, "--users", "30", "--json", "/out/host.json"];
+  await host("run", "--rm", "-v", `${out}:/out`, "loadtest", ...rest);
   report("host.json");
   await host("down", "--volumes");
 }
