@@ -15,7 +15,16 @@ import { type Asked, frontCall, isAlerting } from "./calls.ts";
 import type { Story, Told } from "./story.ts";
 
 const CALL_EVENTS: (keyof CallEvents)[] = [
-  ...(["statechange", "holdchange", "mediachange", "mutechange", "digit", "mediastalled", "mediaresumed"] as const),
+  ...([
+    "statechange",
+    "holdchange",
+    "mediachange",
+    "mutechange",
+    "digit",
+    "partychange",
+    "mediastalled",
+    "mediaresumed",
+  ] as const),
 ];
 const VERBS: CallVerb[] = ["answer", "hold", "unhold", "transfer", "digits"];
 

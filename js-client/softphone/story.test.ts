@@ -356,6 +356,16 @@ describe("somebody calls", () => {
     expect(frontCall(story)).toMatchObject({ sent: "7".repeat(24), heard: "#" });
   });
 
+  test("a far side that passes this side on: the page names the new one", () => {
+    const story = told(...signedIn("gw-1"), ...inCall, {
+      type: "call.partychange",
+      id: "c1",
+      detail: { target: "sip:carol@example.org", name: "Carol" },
+    });
+    expect(frontCall(story)).toMatchObject({ target: "sip:carol@example.org", name: "Carol" });
+    expect(lines(story).at(-1)).toBe("You talk to Carol now.");
+  });
+
   test("the other end's phone rings: so does this one, softly, until the answer", () => {
     const dialed = told(...signedIn("gw-1"), { type: "page.dialing", id: "c1", target: "bob", video: false });
     const ringingThere = tell(

@@ -621,6 +621,12 @@ function onCall(next: Story, told: OfCall, at: number, say: Say): void {
       say("plain", words.holdChanged(words.callerName(call), call.heldBy, heldBy));
       break;
     }
+    case "call.partychange": {
+      const party = { target: told.detail.target, name: told.detail.name };
+      calls.change(next, id, party);
+      say("plain", `You talk to ${words.callerName(party)} now.`);
+      break;
+    }
     case "call.digit":
       onDigit(next, id, "heard", told.detail.digit);
       break;

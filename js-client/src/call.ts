@@ -23,6 +23,7 @@ import type {
   CallSnapshot,
   Direction,
   EndReason,
+  Event,
   HeldBy,
   Request,
   CallState as WireCallState,
@@ -59,6 +60,9 @@ const PEER_CLOSED_MS = 500;
 /** Far sides inside the instance, of which nothing can be asked. */
 const BUILT_IN = ["echo", "tone"];
 
+/** The far side. */
+type Party = Pick<CallSnapshot, "target" | "name">;
+
 /** @internal What is known of a call at its start. */
 export type Told = Pick<CallSnapshot, "call_id" | "target" | "direction" | "state"> & Partial<CallSnapshot>;
 
@@ -71,10 +75,6 @@ export type Told = Pick<CallSnapshot, "call_id" | "target" | "direction" | "stat
 export class Call extends Emitter<CallEvents> {
   readonly id: CallId;
   readonly direction: Direction;
-  /** Who is called, or who calls. */
-  readonly target: string;
-  /** The display name that the caller gave itself. */
-  readonly name: string | undefined;
   /** The caller offers video. */
   readonly offersVideo: boolean;
   /** The lost call in whose place this one came. */
@@ -89,6 +89,7 @@ export class Call extends Emitter<CallEvents> {
   orphaned = false;
   /** @internal For the call that takes its place. */
   options: CallOptions = {};
+  #party: Party;
   readonly #host: CallHost;
   readonly #machine = new CallMachine();
   readonly #services = new Services();
@@ -109,8 +110,7 @@ export class Call extends Emitter<CallEvents> {
     this.#host = host;
     this.id = told.call_id;
     this.direction = told.direction;
-    this.target = told.target;
-    this.name = told.name;
+    this.#party = told;
     this.offersVideo = told.video ?? false;
     this.replaces = told.replaces;
     this.#machine.state = told.state;
@@ -123,6 +123,16 @@ export class Call extends Emitter<CallEvents> {
       // Not before the application can listen.
       this.#settleStart(Promise.resolve().then(() => this.#start()));
     }
+  }
+
+  /** Who is called, or who calls; after a transfer by the far side, whom it was transferred to. */
+  get target(): string {
+    return this.#party.target;
+  }
+
+  /** The display name that the far side gave itself. */
+  get name(): string | undefined {
+    return this.#party.name;
   }
 
   get state(): CallState {
@@ -298,22 +308,42 @@ export class Call extends Emitter<CallEvents> {
     this.emit("capabilitieschange", {});
   }
 
-  /** @internal What the instance says. */
+  /** @internal What the instance tells of it. */
+  handleEvent(event: Extract<Event, { call_id: CallId }>): void {
+    switch (event.type) {
+      case "call_state":
+        return this.handleState(event.state, event.held_by);
+      case "call_party":
+        return this.handleParty(event);
+      case "call_ended":
+        return this.end(event.reason);
+      case "digit":
+        return this.emit("digit", { digit: event.digit });
+      case "send_codec":
+        this.#codec = event.codec;
+        this.#prefer();
+    }
+  }
+
+  /** @internal */
   handleState(state: WireCallState, heldBy: HeldBy | undefined): void {
     this.#machine.handleState(state, heldBy);
     this.#drive();
   }
 
-  /** @internal The far side sent a digit. */
-  handleDigit(digit: string): void {
-    this.emit("digit", { digit });
+  /** @internal Who the far side is now. */
+  handleParty(party: Party): void {
+    const { target, name } = this;
+    if (party.target !== target || party.name !== name) {
+      this.#party = party;
+      this.emit("partychange", { target: party.target, name: party.name });
+    }
   }
 
-  /** @internal What the instance had rather be sent: a hint, for browsers that can. */
-  handleCodec(codec = this.#codec): void {
-    this.#codec = codec;
-    if (codec) {
-      this.#leg?.prefer(codec).catch(() => {});
+  /** What the instance had rather be sent is a hint, for browsers that can. */
+  #prefer(): void {
+    if (this.#codec) {
+      this.#leg?.prefer(this.#codec).catch(() => {});
     }
   }
 
@@ -413,7 +443,7 @@ export class Call extends Emitter<CallEvents> {
     if (this.state !== "ended" && settled.sdp && this.#leg) {
       await this.#leg.answer(settled.sdp);
       this.#machine.handleAnswer(this.#host.clock.now());
-      this.handleCodec();
+      this.#prefer();
       this.#lookAgain();
     }
   }

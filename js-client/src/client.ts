@@ -44,8 +44,6 @@ const WEIGH_PAUSE_MS = 50;
 const REQUEST_MS = 30_000;
 /** The same for a transfer, which ends when somebody else answered: longer than an instance lets calls ring. */
 const TRANSFER_MS = 130_000;
-/** Dead calls that an instance takes. */
-const MAX_DEAD = 64;
 /** What browsers say of a socket that was lost or refused (RFC 6455 §7.4.1). */
 const NEVER_OPENED = 1006;
 /** Timers this near are due. */
@@ -213,7 +211,11 @@ export class GatewayClient extends Emitter<ClientEvents> {
   }
 
   #newId(): string {
-    return Array.from({ length: 20 }, () => Math.floor(this.#random() * 36).toString(36)).join("");
+    let id = "";
+    while (id.length < 20) {
+      id += Math.floor(this.#random() * 36).toString(36);
+    }
+    return id;
   }
 
   #makeHost(): CallHost {
@@ -423,7 +425,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       kind: "attach",
       token: session.session_token,
       calls: own.map((call) => call.id),
-      dead_calls: dead.slice(-MAX_DEAD),
+      dead_calls: dead,
     });
   }
 
@@ -469,14 +471,6 @@ export class GatewayClient extends Emitter<ClientEvents> {
     switch (event.type) {
       case "incoming_call":
         return this.#handleIncoming([event.call]);
-      case "call_state":
-        return this.#ownCall(event.call_id)?.handleState(event.state, event.held_by);
-      case "digit":
-        return this.#ownCall(event.call_id)?.handleDigit(event.digit);
-      case "send_codec":
-        return this.#ownCall(event.call_id)?.handleCodec(event.codec);
-      case "call_ended":
-        return this.#ownCall(event.call_id)?.end(event.reason);
       case "capsule":
         this.#machine.handleCapsule(event.capsule);
         return this.#saveSession();
@@ -488,10 +482,12 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "move":
         return this.#machine.handleMove(event.ticket, this.#clock.now());
       case "session_recovered": {
-        const { recovered, lost, unknown } = event;
+        const { type: _, ...summary } = event;
         this.#dead.clear();
-        return this.emit("sessionrecovered", { recovered, lost, unknown });
+        return this.emit("sessionrecovered", summary);
       }
+      default:
+        this.#ownCall(event.call_id)?.handleEvent(event);
     }
   }
 
@@ -510,9 +506,9 @@ export class GatewayClient extends Emitter<ClientEvents> {
         call.sessionId = this.#machine.session?.session_id;
         const options = this.#dead.get(replaces ?? "");
         this.emit("incomingcall", { call, replaces, answering: !!options });
-        if (options && call.can("answer").allowed) {
+        if (options) {
           // What goes wrong is the far side's `ended`, or leaves the call ringing.
-          void call.answer(options).catch(() => {});
+          call.answer(options).catch(() => {});
         }
       }
     }
@@ -530,8 +526,10 @@ export class GatewayClient extends Emitter<ClientEvents> {
     for (const { callId, reason } of ends) {
       this.#calls.get(callId)?.end(reason);
     }
-    for (const { call_id, state, held_by } of updates) {
-      this.#calls.get(call_id)?.handleState(state, held_by);
+    for (const update of updates) {
+      const call = this.#calls.get(update.call_id);
+      call?.handleParty(update);
+      call?.handleState(update.state, update.held_by);
     }
     this.#tell(this.#services.handleStates(snapshot.services, true));
     return summary;
@@ -550,8 +548,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "instance-alive":
         return this.#askForPaths(true);
       case "retrying": {
-        const { attempt, delayMs, reason } = tell;
-        return this.emit("retrying", { attempt, delayMs, reason });
+        const { tell: name, ...detail } = tell;
+        return this.emit(name, detail);
       }
       case "stopped":
         return this.#handleStopped(tell.error);
@@ -583,17 +581,18 @@ export class GatewayClient extends Emitter<ClientEvents> {
       return this.#requests.handleGone();
     }
     const reason = kind === "instance-draining" ? "drained" : "instance-lost";
-    // One that only rang here rings again where its user is registered next.
-    const dead = reason === "drained" ? [] : lost.filter((call) => !call.alerting);
-    for (const call of dead) {
-      this.#dead.set(call.id, this.#wish(call));
-    }
-    for (const callId of reason === "drained" ? [] : this.#reloaded) {
-      this.#dead.set(callId, undefined);
+    if (reason === "instance-lost") {
+      // One that only rang here rings again where its user is registered next.
+      for (const call of lost.filter((call) => !call.alerting)) {
+        this.#dead.set(call.id, this.#wish(call));
+      }
+      for (const callId of this.#reloaded) {
+        this.#dead.set(callId, undefined);
+      }
     }
     this.#endCalls(lost, reason);
     this.#requests.handleGone();
-    for (const call of dead) {
+    for (const call of reason === "instance-lost" ? lost : []) {
       this.#redial(call);
     }
   }

@@ -162,6 +162,8 @@ export interface CallEvents {
   mutechange: { muted: boolean };
   /** Who holds the call: this browser (`local`), the far side, both, or nobody. */
   holdchange: { heldBy: HeldBy | undefined };
+  /** The far side is somebody else now: it was transferred, or its name became known. */
+  partychange: { target: string; name: string | undefined };
   /** The far side sent a digit, one of `0-9 A-D * #`. */
   digit: { digit: string };
   /** The far side's tracks are there; play them. */

@@ -72,16 +72,13 @@ export class Leg {
     return report && packetAge(report.values());
   }
 
-  /** Sends this audio codec from now on, where the browser can change it and the answer has it. */
+  /** Sends this audio codec from now on. Rejects where the browser can't. */
   async prefer(codec: string): Promise<void> {
-    const [sender] = this.connection.getSenders();
-    const parameters = sender?.getParameters();
-    const wanted = parameters?.codecs.find(({ mimeType }) => RegExp(`^audio/${codec}$`, "i").test(mimeType));
-    const encoding: (RTCRtpEncodingParameters & { codec?: object }) | undefined = parameters?.encodings[0];
-    if (wanted && encoding) {
-      encoding.codec = wanted;
-      await sender?.setParameters(parameters as RTCRtpSendParameters);
-    }
+    const [sender] = this.connection.getSenders() as [RTCRtpSender];
+    const parameters = sender.getParameters();
+    const [encoding] = parameters.encodings as [{ codec?: RTCRtpCodec | undefined }];
+    encoding.codec = parameters.codecs.find(({ mimeType }) => RegExp(`^audio/${codec}$`, "i").test(mimeType));
+    await sender.setParameters(parameters);
   }
 
   async replaceTrack(kind: string, track: MediaStreamTrack): Promise<void> {

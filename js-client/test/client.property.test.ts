@@ -21,7 +21,15 @@ type Happening =
 /** What the application does in a call. */
 type Verb = "answer" | "reject" | "hold" | "unhold" | "digits" | "transfer" | "transfer-to";
 /** What the other end does. */
-type FarSide = "ring" | "far-hold" | "far-unhold" | "far-digit" | "far-codec" | "far-hang-up" | "ring-unheard";
+type FarSide =
+  | "ring"
+  | "far-hold"
+  | "far-unhold"
+  | "far-digit"
+  | "far-codec"
+  | "far-party"
+  | "far-hang-up"
+  | "ring-unheard";
 
 const which = fc.nat(7);
 const chosen = <const T extends string>(...names: T[]) => fc.record({ do: fc.constantFrom(...names), which });
@@ -31,7 +39,7 @@ const gentle = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant("time" as const), ms: fc.integer({ min: 0, max: 3_000 }) }) },
   { weight: 4, arbitrary: chosen("call", "cut", "kill-balancer", "cut-off", "refuse", "heal", "retry") },
   { weight: 3, arbitrary: chosen("ring", "ring-unheard", "answer", "hold", "unhold", "digits") },
-  { weight: 1, arbitrary: chosen("far-hold", "far-unhold", "far-digit", "far-codec") },
+  { weight: 1, arbitrary: chosen("far-hold", "far-unhold", "far-digit", "far-codec", "far-party") },
   fc.record({ do: fc.constant("lose" as const), what: fc.constantFrom("request", "answer", undefined) }),
 );
 
@@ -179,6 +187,8 @@ class World {
         return server.event(session, { type: "digit", call_id: id, digit: "5" });
       case "far-codec":
         return server.event(session, { type: "send_codec", call_id: id, codec: "PCMU" });
+      case "far-party":
+        return server.event(session, { type: "call_party", call_id: id, target: `sip:${at}@example.org` });
       case "far-hang-up":
         return server.endCall(instance, session, id, at % 2 ? "remote-hang-up" : "cancelled");
     }
@@ -235,6 +245,7 @@ class World {
       case "far-unhold":
       case "far-digit":
       case "far-codec":
+      case "far-party":
       case "far-hang-up":
         return this.farSide(name, at);
       default:

@@ -4,7 +4,7 @@ import type { Call } from "../src/call.ts";
 import { MediaError } from "../src/errors.ts";
 import type { CallEvents, CallVerb } from "../src/events.ts";
 import type { OnCallLost } from "../src/options.ts";
-import type { ClientMessage } from "../src/protocol.gen.ts";
+import type { CallSnapshot, ClientMessage } from "../src/protocol.gen.ts";
 import { FakeClock } from "./fakes/clock.ts";
 import { FakeServer } from "./fakes/fakeServer.ts";
 import { FakeTab } from "./fakes/tab.ts";
@@ -304,6 +304,22 @@ describe("digits and transfers", () => {
     const second = await talking("sip:dave@example.org");
     await Promise.all([first.transferTo(second), clock.advance(10)]);
     expect([first, second].map(({ ended }) => ended?.reason)).toEqual(["transferred", "transferred"]);
+  });
+
+  test("a far side that was passed on is somebody else: told at once, and by the snapshot after a loss", async () => {
+    const call = await talking();
+    const parties = told(call, "partychange");
+    const { session } = serving();
+    server.event(session, { type: "call_party", call_id: call.id, target: "sip:dave@example.org", name: "Dave" });
+    await clock.advance(0);
+    expect(call).toMatchObject({ target: "sip:dave@example.org", name: "Dave", state: "active" });
+    server.cut();
+    session.calls.set(call.id, { ...(session.calls.get(call.id) as CallSnapshot), target: "sip:erin@example.org" });
+    await clock.advance(100);
+    expect(parties).toEqual([
+      { target: "sip:dave@example.org", name: "Dave" },
+      { target: "sip:erin@example.org", name: undefined },
+    ]);
   });
 
   test("a transfer may take as long as somebody rings", async () => {

@@ -14,6 +14,8 @@ test("blind transfer: who is passed on talks to the target in the same call, and
   expect(await ended(alice, atAlice)).toBe("transferred");
   await hearEachOther(bob, carol);
   await becomes(bob, atBob, "active");
+  const party = await bob.tab.waitFor("call:partychange");
+  expect(party.detail).toMatchObject({ id: atBob, target: expect.stringContaining("carol") });
 });
 
 test("attended transfer: the two far sides talk, both calls of the middle end", async () => {

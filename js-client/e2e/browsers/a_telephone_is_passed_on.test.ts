@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Baresip, hasBaresip } from "../harness/baresip.ts";
-import { becomes, ended, people, talk } from "../harness/people.ts";
+import { becomes, ended, people } from "../harness/people.ts";
 
 const PHONE_HZ = 1000;
 
@@ -40,22 +40,3 @@ test.runIf(hasBaresip)("a transfer to nobody is told, and the call goes on", asy
   await becomes(alice, call, "active");
   await alice.tab.hears(PHONE_HZ);
 });
-
-test.runIf(hasBaresip)(
-  "attended transfer: the telephone and the other browser talk, both calls of the middle end",
-  async () => {
-    const { cluster, alice, bob } = await people();
-    await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
-    const withPhone = await alice.tab.do("call", "phone");
-    await alice.tab.hears(PHONE_HZ);
-    await alice.tab.do("hold");
-    const [withBob] = await talk(alice, bob);
-
-    await alice.tab.do("choose", withPhone);
-    await alice.tab.do("transferTo", withBob);
-
-    expect(await ended(alice, withPhone)).toBe("transferred");
-    expect(await ended(alice, withBob)).toBe("transferred");
-    await bob.tab.hears(PHONE_HZ);
-  },
-);

@@ -19,7 +19,7 @@ const CLIENT_EVENTS = [
 
 const CALL_EVENTS = [
   ...["statechange", "mediachange", "remotestream", "mediastalled", "mediaresumed", "serviceunavailable"],
-  ...["serviceavailable", "holdchange", "digit", "ended"],
+  ...["serviceavailable", "holdchange", "digit", "partychange", "ended"],
 ] as (keyof CallEvents)[];
 
 /** What a refused verb was refused for, and how soon. */
