@@ -282,6 +282,7 @@ fn start_media(args: &Args, limits: &Limits) -> anyhow::Result<(MediaPlane, mpsc
         threads: args.media_threads.map_or(0, usize::from),
         max_peers: limits.calls as usize,
         rtp_ports: args.sip.rtp_ports(),
+        rtp_listen: Some(args.sip.listen().ip()),
         rtp_advertise: Some(args.sip.advertise()),
         ..MediaConfig::new(listen)
     };

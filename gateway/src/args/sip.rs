@@ -37,7 +37,7 @@ pub struct SipArgs {
     /// The far side hangs up by itself when this instance was silent for so long (RFC 4028)
     #[arg(long, value_name = "S", default_value_t = 180, value_parser = clap::value_parser!(u32).range(90..=7_200))]
     pub sip_session_expires: u32,
-    /// UDP ports of the SIP side's media
+    /// UDP ports of the SIP side's media, at the address of --sip-listen
     #[arg(long, value_name = "LOW-HIGH", default_value = "42000-49999", value_parser = port_range)]
     pub rtp_ports: RangeInclusive<u16>,
     /// Address told to the SIP side for media; that of --sip-listen if absent

@@ -63,6 +63,8 @@ pub struct MediaConfig {
     pub consent_expire: Duration,
     /// Ports for [`FarLeg::Rtp`], first and last; without them there are no such legs.
     pub rtp_ports: Option<(u16, u16)>,
+    /// The address of these ports, which far sides see packets come from; `None` means that of `listen`.
+    pub rtp_listen: Option<IpAddr>,
     /// The address told to far sides; `None` means the first advertised one, or the one that is listened on.
     pub rtp_advertise: Option<IpAddr>,
     /// Without a packet of a far side that should send for so long: [`MediaEventKind::FarSilent`].
@@ -82,6 +84,7 @@ impl MediaConfig {
             consent_suspend: Duration::from_secs(15),
             consent_expire: Duration::from_secs(30),
             rtp_ports: None,
+            rtp_listen: None,
             rtp_advertise: None,
             far_silence: Duration::from_secs(30),
         }

@@ -86,7 +86,8 @@ impl MediaPlane {
         });
         let threads = spawn(&shared, sockets).map_err(|error| StartError::Socket(config.listen, error))?;
         let times = Times::from(&config);
-        let rtp_ports = config.rtp_ports.map(|(low, high)| Ports::new(local_addr.ip(), low, high));
+        let rtp_listen = config.rtp_listen.unwrap_or(local_addr.ip());
+        let rtp_ports = config.rtp_ports.map(|(low, high)| Ports::new(rtp_listen, low, high));
         let candidates = if config.advertise.is_empty() { vec![local_addr] } else { config.advertise };
         let inner = Inner {
             shared,

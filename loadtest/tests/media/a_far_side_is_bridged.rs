@@ -88,6 +88,22 @@ async fn sound_returns_through_a_far_end_until_it_falls_silent() {
 }
 
 #[tokio::test]
+async fn a_far_side_hears_from_the_address_of_its_own_network() {
+    let scene = Scene::with(|config| {
+        config.rtp_ports = Some((24_000, 24_199));
+        config.rtp_listen = Some([127, 0, 0, 2].into());
+    });
+    let (id, _peer, mut sdp) = dial(&scene, Security::Plain);
+    sdp.offer();
+    let far = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let port = far.local_addr().expect("bound").port();
+    let answer = format!("v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\n");
+    scene.plane.connect_far(id, sdp.handle_answer(&answer).expect("an answer"));
+    let heard = tokio::time::timeout(SOON, far.recv_from(&mut [0; 2000])).await.expect("in time");
+    assert_eq!(heard.expect("a packet").1.ip().to_string(), "127.0.0.2");
+}
+
+#[tokio::test]
 async fn a_call_goes_from_instance_to_instance_in_the_clear_and_under_sdes() {
     for (low, security) in [(22_200, Security::Plain), (22_400, Security::Required)] {
         let (one, two) = (scene(low), scene(low + 400));
