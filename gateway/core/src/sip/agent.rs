@@ -200,7 +200,7 @@ pub struct SipCounts {
     pub strangers: u64,
     /// Requests for dialogs that are not here (481).
     pub unknown_dialogs: u64,
-    /// INVITEs refused for a limit.
+    /// INVITEs refused for a limit, within a dialog or outside.
     pub refused: u64,
     /// Commands dropped because their browser never proved itself.
     pub withheld: u64,
@@ -497,6 +497,7 @@ impl Agent {
         let mut response = SipResponse::to(request, status, &tag);
         match status {
             503 => response.headers.push("Retry-After", "5"),
+            500 => response.headers.push("Retry-After", "1"),
             422 => response.headers.push("Min-SE", outgoing::MIN_SESSION.as_secs().to_string()),
             _ => {}
         }
@@ -513,7 +514,7 @@ impl Agent {
         let in_dialog = request.headers.get("To").and_then(tag_of).is_some();
         match request.method {
             _ if in_dialog => self.handle_in_dialog(transaction, request, now),
-            Method::Invite => self.handle_invite(transaction, server, request),
+            Method::Invite => self.handle_invite(transaction, server, request, now),
             Method::Options => {
                 let tag = self.names.token();
                 let mut response = SipResponse::to(&request, 200, &tag);

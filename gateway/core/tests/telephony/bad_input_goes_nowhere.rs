@@ -118,6 +118,26 @@ fn more_calls_than_a_user_can_have_are_busy() {
 }
 
 #[test]
+fn a_flood_of_calls_is_refused_and_another_user_is_called_as_ever() {
+    let mut world = World::new();
+    let (alice, carol) = (world.join(A, "alice"), world.join(A, "carol"));
+    let mut refused = 0;
+    for _ in 0..1_000 {
+        let (id, _) = world.ring("alice", Some(&sdp(30_000)));
+        if let Some(crate::far::Heard::Response(known, response)) = world.next_heard(SERVER)
+            && known == id
+        {
+            refused += u32::from(response.status == 503);
+        }
+    }
+    assert_eq!((refused, world.tabs[alice].calls.len()), (980, 4));
+    let (id, _) = world.ring("carol", Some(&sdp(30_000)));
+    let call = world.only_call(carol);
+    world.done(carol, crate::world::answer(&call));
+    assert_eq!(world.hears_answer(SERVER, id).status, 200);
+}
+
+#[test]
 fn a_call_for_nobody_here_is_answered_404() {
     let mut world = World::new();
     world.join(A, "alice");

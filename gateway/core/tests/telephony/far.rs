@@ -71,6 +71,11 @@ impl Far {
         }
     }
 
+    /// Names of a process that was here before are not used again.
+    pub(crate) fn count_from(&mut self, count: u64) {
+        self.last = count;
+    }
+
     pub(crate) fn contact(&self, user: &str) -> String {
         format!("<sip:{user}@{};transport=tcp>", self.addr)
     }

@@ -23,7 +23,6 @@ type Random = Box<dyn FnMut(&mut [u8])>;
 /// What the plane was told of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Media {
-    pub(crate) far: Option<FarLeg>,
     /// Each path that it was to take, the last one being in force.
     pub(crate) paths: Vec<FarMedia>,
     pub(crate) digits: String,
@@ -150,7 +149,7 @@ impl Gateway {
             let refused = OfferRefused { reason: FailReason::BadSdp, detail: "bad".to_owned() };
             return self.instance.handle_answer(peer, Err(refused), None, now);
         }
-        let known = self.media.insert(peer, Media { far: Some(far), ..Media::default() });
+        let known = self.media.insert(peer, Media::default());
         assert!(known.is_none(), "{peer:?} was used before");
         let port = 20_000 + 2 * u16::try_from(peer.0).expect("few peers");
         let local = matches!(far, FarLeg::Rtp { .. }).then_some(FarLocal { ip: self.ip, audio: port, video: None });

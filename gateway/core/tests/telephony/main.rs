@@ -26,3 +26,4 @@ mod our_user_transfers;
 mod the_far_side_may_do_what_the_standard_lets_it;
 mod the_far_side_transfers;
 mod the_session_timer_runs_on_both_sides;
+mod whatever_happens_the_books_are_right;

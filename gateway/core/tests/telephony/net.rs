@@ -6,7 +6,7 @@ use gateway_core::sip::{
     SipRequest, SipResponse, tag_of,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// 64 × T1.
@@ -95,6 +95,17 @@ impl Net {
         }
     }
 
+    /// Another process runs there.
+    pub(crate) fn revive(&mut self, host: HostId) {
+        self.dead.remove(&host);
+        self.by_client.retain(|(owner, _), _| *owner != host);
+    }
+
+    /// Higher than whatever anybody has counted so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.last * 1_000
+    }
+
     /// The host is gone without a word, as with its power.
     pub(crate) fn vanish(&mut self, host: HostId) {
         self.dead.insert(host);
@@ -103,39 +114,56 @@ impl Net {
     }
 
     /// Does what a host's machine wants.
-    pub(crate) fn act(&mut self, host: HostId, ip: std::net::IpAddr, command: SipCommand, now: Instant) {
+    pub(crate) fn act(&mut self, host: HostId, ip: IpAddr, command: SipCommand, now: Instant) {
         match command {
             SipCommand::Open { peer } => self.open(host, ip, peer),
             SipCommand::Request { transaction, to, request } if request.method == Method::Cancel => {
                 self.foreign_cancel(host, transaction, to, &request, now);
             }
-            SipCommand::Request { transaction, to, request } => self.request(host, transaction, to, request, now),
+            SipCommand::Request { transaction, to, request } => {
+                self.request((host, ip), transaction, to, request, now);
+            }
             SipCommand::Send { to, request } => self.acknowledge(to, request),
             SipCommand::Cancel(transaction) => self.cancel(host, transaction, now),
             SipCommand::Respond { transaction, response } => self.respond(host, transaction, response, now),
         }
     }
 
-    fn open(&mut self, host: HostId, ip: std::net::IpAddr, peer: Peer) {
+    fn open(&mut self, host: HostId, ip: IpAddr, peer: Peer) {
         if !self.hosts.contains_key(&peer.addr) {
             return self.arrived.push_back((host, SipEvent::Down { peer }));
+        }
+        let local = self.flow(host, ip, peer);
+        self.arrived.push_back((host, SipEvent::Up { peer, local }));
+    }
+
+    /// The host's end of its flow to a peer, which is opened if need be.
+    fn flow(&mut self, host: HostId, ip: IpAddr, peer: Peer) -> SocketAddr {
+        if let Some((_, local, _)) = self.flows.iter().find(|(owner, _, to)| *owner == host && *to == peer) {
+            return *local;
         }
         self.last_port += 1;
         let local = SocketAddr::new(ip, 40_000 + self.last_port);
         self.hosts.insert(local, host);
         self.flows.push((host, local, peer));
-        self.arrived.push_back((host, SipEvent::Up { peer, local }));
+        local
     }
 
     /// Where a host's messages to a peer come from.
-    fn source(&self, host: HostId, to: Peer) -> Peer {
-        let own = |addr: &SocketAddr| self.hosts.get(addr) == Some(&host);
-        let flow = self.flows.iter().rev().find(|(owner, _, peer)| *owner == host && *peer == to);
-        let addr = flow.map(|(_, local, _)| *local).or_else(|| self.hosts.keys().copied().find(own));
-        Peer { addr: addr.expect("who sends has an address"), ..to }
+    fn source(&mut self, host: HostId, ip: IpAddr, to: Peer) -> Peer {
+        let listens = self.hosts.iter().find(|(addr, owner)| **owner == host && addr.port() == 5_060);
+        let addr = listens.map(|(addr, _)| *addr);
+        Peer { addr: addr.unwrap_or_else(|| self.flow(host, ip, to)), ..to }
     }
 
-    fn request(&mut self, host: HostId, client: ClientTransaction, to: Peer, request: SipRequest, now: Instant) {
+    fn request(
+        &mut self,
+        (host, ip): (HostId, IpAddr),
+        client: ClientTransaction,
+        to: Peer,
+        request: SipRequest,
+        now: Instant,
+    ) {
         clean(&request.uri, &request.headers);
         self.last += 1;
         let server = ServerTransaction(self.last);
@@ -161,7 +189,7 @@ impl Net {
                 self.arrived.push_back((host, failed));
             }
             Some(at) => {
-                let from = self.source(host, to);
+                let from = self.source(host, ip, to);
                 self.arrived.push_back((at, SipEvent::Request { transaction: server, from, request }));
             }
         }

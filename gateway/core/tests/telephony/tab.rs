@@ -1,9 +1,9 @@
 //! A browser's tab as far as an instance sees one: what it was told, and a model that checks it.
 
 use gateway_core::SocketId;
-use gateway_protocol::message::{CallSnapshot, CallState, EndReason, Event, HeldBy, Outcome, ServiceState};
+use gateway_protocol::message::{CallSnapshot, CallState, EndReason, Event, HeldBy, Outcome, Request, ServiceState};
 use gateway_protocol::{CloseCode, RequestId, ServerMessage, SignedIn};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct Tab {
@@ -15,6 +15,8 @@ pub(crate) struct Tab {
     pub(crate) closed: Option<CloseCode>,
     /// Says nothing any more, as a browser that is served elsewhere.
     pub(crate) is_mute: bool,
+    /// It signed in elsewhere.
+    pub(crate) is_replaced: bool,
     pub(crate) capsule: String,
     pub(crate) capsules: usize,
     pub(crate) calls: BTreeMap<String, Known>,
@@ -22,7 +24,7 @@ pub(crate) struct Tab {
     pub(crate) digits: String,
     pub(crate) services: Vec<ServiceState>,
     pub(crate) events: Vec<Event>,
-    pub(crate) asked: BTreeSet<RequestId>,
+    pub(crate) asked: BTreeMap<RequestId, Request>,
     pub(crate) outcomes: BTreeMap<RequestId, Outcome>,
     seq: u32,
     pub(crate) pings: Vec<u32>,
@@ -52,13 +54,14 @@ impl Tab {
             socket,
             closed: None,
             is_mute: false,
+            is_replaced: false,
             capsules: 0,
             calls: BTreeMap::new(),
             ended: BTreeMap::new(),
             digits: String::new(),
             services: Vec::new(),
             events: Vec::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             seq: 0,
             pings: Vec::new(),
@@ -76,7 +79,7 @@ impl Tab {
                     self.calls.remove(ended.call_id.as_str());
                     self.ended.entry(ended.call_id.to_string()).or_insert(ended.reason);
                 }
-                let live: BTreeMap<_, _> = snapshot.calls.iter().map(|call| known(call)).collect();
+                let live: BTreeMap<_, _> = snapshot.calls.iter().map(known).collect();
                 let forgotten: Vec<_> = self.calls.keys().filter(|call| !live.contains_key(*call)).collect();
                 assert!(forgotten.is_empty(), "calls that neither live nor ended: {forgotten:?}");
                 self.calls = live;
@@ -88,12 +91,19 @@ impl Tab {
                 self.events.push(event);
             }
             ServerMessage::Response { id, outcome } => {
-                assert!(self.asked.contains(&id), "an answer to {id:?}, which nobody asked");
+                assert!(self.asked.contains_key(&id), "an answer to {id:?}, which nobody asked");
                 let known = self.outcomes.insert(id.clone(), outcome);
                 assert_eq!(known, None, "{id:?} is answered once");
             }
             ServerMessage::Ping { nonce, .. } => self.pings.push(nonce),
             ServerMessage::Snapshot { .. } | ServerMessage::Unknown => {}
+        }
+    }
+
+    /// A call of its own, of which no event has told yet.
+    pub(crate) fn has_started(&mut self, call: String) {
+        if !self.ended.contains_key(&call) {
+            self.calls.entry(call).or_insert(Known { state: CallState::Connecting, held_by: None });
         }
     }
 

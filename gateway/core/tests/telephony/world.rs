@@ -273,10 +273,33 @@ impl World {
         self.pump();
     }
 
+    /// A process is started in a dead one's place.
+    pub(crate) fn restart_gateway(&mut self, host: HostId) {
+        let gateway = self.fresh_gateway(host as u8);
+        self.net.revive(host);
+        self.hosts[host] = Host::new(gateway.ip, Machine::Gateway(Box::new(gateway)));
+        self.pass(Duration::from_millis(10));
+    }
+
+    /// The played server stands still, or goes on and reads what lies in its sockets.
+    pub(crate) fn hold_server(&mut self, hold: bool) {
+        self.hosts[SERVER].is_frozen = hold;
+        if !hold {
+            self.thaw(SERVER);
+        }
+    }
+
+    pub(crate) fn has_session(&mut self, tab: TabId) -> bool {
+        let (host, session, now) = (self.tabs[tab].at, self.tabs[tab].session.clone(), self.now);
+        self.gateway(host).instance.probe(&session.session_id, &session.session_token, now).is_ok()
+    }
+
     /// It starts anew under its old address.
     pub(crate) fn restart_server(&mut self) {
         let addr = server_addr(1);
-        self.hosts[SERVER].machine = Machine::Far(Box::new(Far::new(addr)));
+        let mut far = Far::new(addr);
+        far.count_from(self.net.count());
+        self.hosts[SERVER].machine = Machine::Far(Box::new(far));
         self.net.listen(SERVER, addr);
         self.pump();
     }
@@ -338,13 +361,19 @@ impl World {
         self.pump();
     }
 
-    /// It comes back to its session.
+    /// It comes back to its session, and asks again what was not answered.
     pub(crate) fn reattach(&mut self, tab: TabId) {
         let (host, session) = (self.tabs[tab].at, self.tabs[tab].session.clone());
         self.tabs[tab].socket = self.open(host, &session);
         self.tabs[tab].is_mute = false;
         self.tabs[tab].closed = None;
         self.attach(tab, Vec::new());
+        let (asked, outcomes) = (&self.tabs[tab].asked, &self.tabs[tab].outcomes);
+        let open: Vec<_> = asked.iter().filter(|(id, _)| !outcomes.contains_key(*id)).collect();
+        for (id, request) in open.into_iter().map(|(id, request)| (id.clone(), request.clone())).collect::<Vec<_>>() {
+            self.tell(tab, ClientMessage::Request { id, request });
+        }
+        self.pump();
     }
 
     /// The tab signs in at another instance with its capsule.
@@ -369,6 +398,7 @@ impl World {
         assert!(session.recovering, "the capsule is accepted");
         let socket = self.open(host, &session);
         self.tabs[tab].is_mute = true;
+        self.tabs[tab].is_replaced = true;
         self.tabs.push(Tab::new(&user, &client_id, host, session, socket));
         let dead = dead.iter().map(|call| DeadCall { call_id: call.parse().expect("an id"), action }).collect();
         self.attach(self.tabs.len() - 1, dead);
@@ -384,9 +414,16 @@ impl World {
     pub(crate) fn ask(&mut self, tab: TabId, request: Request) -> RequestId {
         self.last_request += 1;
         let id: RequestId = format!("r{}", self.last_request).parse().expect("an id");
-        self.tabs[tab].asked.insert(id.clone());
+        self.tabs[tab].asked.insert(id.clone(), request.clone());
+        let started = match &request {
+            Request::StartCall { call_id, .. } => Some(call_id.to_string()),
+            _ => None,
+        };
         self.tell(tab, ClientMessage::Request { id: id.clone(), request });
         self.pump();
+        if let (Some(call), Some(Outcome::Ok { .. })) = (started, self.outcome(tab, &id)) {
+            self.tabs[tab].has_started(call);
+        }
         id
     }
 
@@ -517,6 +554,13 @@ impl World {
         self.pump();
     }
 
+    /// Whether the played server can call a user now.
+    pub(crate) fn is_registered(&mut self, user: &str) -> bool {
+        let far = self.far(SERVER);
+        let named = |asked: &Asked| asked.request.headers.get("To").is_some_and(|to| to.contains(user));
+        far.registers.iter().any(|asked| named(asked) && asked.request.headers.get("Contact").is_some())
+    }
+
     /// Somebody calls a tab through the played server.
     pub(crate) fn ring(&mut self, user: &str, sdp: Option<&str>) -> (ClientTransaction, SipRequest) {
         self.ring_with(user, sdp, &[])
@@ -529,6 +573,17 @@ impl World {
         sdp: Option<&str>,
         fields: &[(&str, &str)],
     ) -> (ClientTransaction, SipRequest) {
+        let (id, invite, _) = self.ring_from(user, sdp, fields);
+        (id, invite)
+    }
+
+    /// The same, told with the flow that it goes over.
+    pub(crate) fn ring_from(
+        &mut self,
+        user: &str,
+        sdp: Option<&str>,
+        fields: &[(&str, &str)],
+    ) -> (ClientTransaction, SipRequest, Peer) {
         let far = self.far(SERVER);
         let of_user = |asked: &&Asked| asked.request.headers.get("To").is_some_and(|to| to.contains(user));
         let named = far.registers.iter().rev().filter(of_user).find_map(|asked| {
@@ -540,7 +595,7 @@ impl World {
         fields.iter().for_each(|(name, value)| invite.headers.push(name, *value));
         let id = far.send(from, invite.clone());
         self.pump();
-        (id, invite)
+        (id, invite, from)
     }
 
     /// An answered call of a tab to the played server, with the far side's dialog.
@@ -561,7 +616,7 @@ impl Host {
 
     fn commands(&mut self, now: Instant) -> Vec<SipCommand> {
         match &mut self.machine {
-            Machine::Gateway(_) if self.is_frozen => Vec::new(),
+            _ if self.is_frozen => Vec::new(),
             Machine::Gateway(gateway) => gateway.drain(now),
             Machine::Registrar(registrar) => std::iter::from_fn(|| registrar.next_command()).collect(),
             Machine::Far(far) => far.commands.drain(..).collect(),

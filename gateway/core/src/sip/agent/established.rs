@@ -198,6 +198,10 @@ impl Agent {
             let status = if up.ours.is_some() { 491 } else { 500 };
             return self.refuse(transaction, &request, status);
         }
+        if up.changes.take(now).is_err() {
+            self.counts.refused += 1;
+            return self.refuse(transaction, &request, 500);
+        }
         up.dialog.refresh_target(&request.headers);
         self.changed.insert(id);
         up.takes_update |= lists(&request.headers, "Allow", "UPDATE");

@@ -10,8 +10,14 @@ use crate::sip::message::{Body, Headers, SipRequest, SipResponse};
 use std::time::{Duration, Instant};
 
 impl Agent {
-    pub(super) fn handle_invite(&mut self, transaction: ServerTransaction, server: usize, request: SipRequest) {
-        let lease = match self.place_for(&request) {
+    pub(super) fn handle_invite(
+        &mut self,
+        transaction: ServerTransaction,
+        server: usize,
+        request: SipRequest,
+        now: Instant,
+    ) {
+        let lease = match self.place_for(&request, now) {
             Ok(lease) => lease,
             Err(status) => {
                 self.counts.refused += u64::from(!matches!(status, 404 | 482));
@@ -41,9 +47,12 @@ impl Agent {
     }
 
     /// Whom an INVITE is for, or the status that refuses it.
-    fn place_for(&self, request: &SipRequest) -> Result<LeaseId, u16> {
+    fn place_for(&mut self, request: &SipRequest, now: Instant) -> Result<LeaseId, u16> {
         let user = SipUri::parse(&request.uri).ok().and_then(|uri| uri.user).ok_or(404_u16)?;
-        let (id, _) = self.leases.iter().find(|(_, lease)| lease.contact_user == user).ok_or(404_u16)?;
+        let found = self.leases.iter_mut().find(|(_, lease)| lease.contact_user == user);
+        let (id, lease) = found.ok_or(404_u16)?;
+        lease.invites.take(now).map_err(|_| 503_u16)?;
+        let id = *id;
         // Reliable provisional answers (RFC 3262) are not offered.
         if lists(&request.headers, "Require", "100rel") {
             return Err(420);
@@ -52,8 +61,8 @@ impl Agent {
             () if self.is_merged(request) => Err(482),
             () if is_too_brief(&request.headers) => Err(422),
             () if self.legs.len() >= self.settings.legs => Err(503),
-            () if self.legs_of(*id) >= self.settings.legs_per_lease => Err(486),
-            () => Ok(*id),
+            () if self.legs_of(id) >= self.settings.legs_per_lease => Err(486),
+            () => Ok(id),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One call towards the SIP side: an INVITE and the dialog that it makes.
 
+use crate::rate::RateLimit;
 use crate::sip::command::{ClientTransaction, ServerTransaction};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::SipRequest;
@@ -102,6 +103,8 @@ pub(super) struct Up {
     pub(super) announce: Option<Instant>,
     /// The far side lists UPDATE.
     pub(super) takes_update: bool,
+    /// The far side's changes of the session.
+    pub(super) changes: RateLimit,
     /// Our 2xx carried an offer; the ACK brings its answer.
     pub(super) offered_in_answer: bool,
 }
@@ -115,6 +118,9 @@ pub(super) struct SessionTimer {
     /// Without a refresh the call ends then.
     pub(super) until: Instant,
 }
+
+/// Changes of the session that a far side may ask for within a time; beyond it 500 with Retry-After (RFC 3261 §14.2).
+const CHANGES: (u32, Duration) = (5, Duration::from_secs(1));
 
 /// A refresh that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
@@ -160,6 +166,7 @@ impl Up {
             contact: None,
             announce: None,
             takes_update: false,
+            changes: RateLimit::new(CHANGES.0, CHANGES.1),
             offered_in_answer: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Leases: whose registrations the agent keeps.
 
 use super::{Agent, Due, LeaseId, LegState, Pending, Purpose, SipNews, escape_user, request, transport_param};
+use crate::rate::RateLimit;
 use crate::sip::command::SipCommand;
 use crate::sip::digest::Credentials;
 use crate::sip::message::{Method, SipResponse};
@@ -27,6 +28,9 @@ pub struct Identity {
     pub generation: u64,
 }
 
+/// Calls to one user's tab within a time; beyond it 503.
+const INVITES: (u32, Duration) = (20, Duration::from_secs(2));
+
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) identity: Identity,
@@ -43,6 +47,8 @@ pub(super) struct Lease {
     /// What is to leave once it is.
     pub(super) held: VecDeque<SipCommand>,
     told: Option<Registered>,
+    /// Calls to it.
+    pub(super) invites: RateLimit,
 }
 
 /// One registration with the numbers of its requests.
@@ -91,6 +97,7 @@ impl Agent {
             proven: true,
             held: VecDeque::new(),
             told: None,
+            invites: RateLimit::new(INVITES.0, INVITES.1),
         };
         self.leases.insert(id, lease);
         for server in 0..self.servers.len() {
