@@ -135,6 +135,8 @@ load_part() {
   step "load: short run with a kill" ./deploy/load-smoke.sh
   step "load: losses" "$target/release/loadtest" loss --short
   step "load: faults" "$target/release/loadtest" fault
+  step "load: called while instances die" "$target/release/loadtest" reach --short
+  step "load: SIP bench, short" "$target/release/loadtest" bench sip --short
 }
 
 sip_part() {

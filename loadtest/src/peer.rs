@@ -685,3 +685,15 @@ impl Credentials {
         Self { local_ufrag: text(8), local_pwd: text(24), ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_counted_until_a_late_packet_fills_them() {
+        let mut numbers = Numbers::default();
+        let missing = [65_534, 65_535, 2, 0, 1, 3, 40_000, 40_001].map(|number| numbers.take(number));
+        assert_eq!(missing, [0, 0, 2, -1, -1, 0, 0, 0], "the leap is a new start");
+    }
+}

@@ -249,4 +249,33 @@ mod tests {
         user.handle_returned(&call, ms(120));
         assert_eq!(falsely(&mut user), 1);
     }
+
+    #[test]
+    fn an_incoming_call_is_told_once_and_answered_while_no_other_is_up() {
+        let client_id = ClientId::parse("t").expect("an id");
+        let identity = Identity { user: "u".to_owned(), client_id, jwt: None, bases: vec!["http://a".to_owned()] };
+        let mut user = VirtualUser::new(identity, SmallRng::seed_from_u64(1));
+        let mut ringing = CallSnapshot {
+            call_id: CallId::parse("in").expect("an id"),
+            direction: Direction::Incoming,
+            target: "sip:c7@load.test".to_owned(),
+            state: CallState::Ringing,
+            media: gateway_protocol::message::MediaState::Connecting,
+            name: None,
+            held_by: None,
+            video: false,
+            replaces: None,
+        };
+        user.handle_incoming(&ringing);
+        user.handle_incoming(&ringing);
+        let told = Told::IncomingCall { call: ringing.call_id.clone(), from: ringing.target.clone() };
+        assert_eq!((user.next_told(), user.next_told()), (Some(told), None));
+        ringing.call_id = CallId::parse("out").expect("an id");
+        ringing.direction = Direction::Outgoing;
+        user.handle_incoming(&ringing);
+        assert_eq!(user.next_told(), None);
+        user.call = Some(Call::incoming(CallId::parse("in").expect("an id")));
+        user.handle_offer(&CallId::parse("in").expect("an id"), "v=0".to_owned());
+        assert!(matches!(&user.pending[0].verb, Verb::AnswerCall { sdp, .. } if sdp == "v=0"));
+    }
 }
