@@ -154,6 +154,8 @@ impl<R: Random> Instance<R> {
     pub fn sign_off(&mut self, id: &SessionId, token: &str, now: Instant) -> Result<(), Refusal> {
         self.notice_freeze(now);
         let key = self.authorised(id, token)?;
+        // Its client wants its calls ended, wherever it is by now.
+        self.with(key, |session, _| session.prove());
         self.end(key, CloseCode::Normal, "signed off");
         Ok(())
     }

@@ -200,6 +200,11 @@ impl Session {
         self.heartbeat.unproven.is_none()
     }
 
+    /// Its client said by other means than a heartbeat that what concerns it may be done.
+    pub fn prove(&mut self) {
+        self.heartbeat.unproven = None;
+    }
+
     /// The number of the next capsule.
     pub fn next_revision(&mut self) -> u32 {
         self.capsule_revision += 1;

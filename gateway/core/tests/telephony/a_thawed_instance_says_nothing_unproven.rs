@@ -126,3 +126,19 @@ fn the_heartbeat_goes_on_and_the_server_counts_as_alive() {
     world.dial(tab, "c1", "bob");
     world.hears(SERVER, Method::Invite);
 }
+
+#[test]
+fn a_sign_off_is_proof_enough_to_hang_up() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    world.talk(tab, "c1");
+    world.freeze(A);
+    world.pass(Duration::from_secs(1));
+    world.tabs[tab].is_mute = true;
+    world.gateway(A).left.clear();
+    world.thaw(A);
+    let (session, now) = (world.tabs[tab].session.clone(), world.now);
+    world.gateway(A).instance.sign_off(&session.session_id, &session.session_token, now).expect("it lives");
+    world.pump();
+    assert!(sip(&mut world).contains(&Left::Request(Method::Bye)));
+}
