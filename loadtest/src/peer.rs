@@ -44,6 +44,8 @@ const SAMPLES_PER_MS: u32 = 48;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 const KEEPALIVE: Duration = Duration::from_millis(2500);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets kept of those that a listening peer got.
+const MAX_HEARD: usize = 256;
 /// Begins the payload of our packets; the peer's mark follows.
 const MAGIC: [u8; 4] = *b"HFLT";
 /// The address that the DTLS endpoint is told; it needs one, whatever the path is.
@@ -252,6 +254,8 @@ pub struct Peer {
     /// Zero of the times in the packets.
     born: Instant,
     transmits: VecDeque<BytesMut>,
+    /// Of a peer that listens.
+    heard: Option<VecDeque<BytesMut>>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -301,6 +305,7 @@ impl Peer {
             next_report: now,
             born: now,
             transmits: VecDeque::new(),
+            heard: None,
         }
     }
 
@@ -399,6 +404,16 @@ impl Peer {
     /// Says something else than its mark.
     pub fn speak(&mut self, sound: Sound) {
         self.sound = sound;
+    }
+
+    /// Keeps the RTP packets that come, decrypted, for [`Peer::poll_heard`]; the oldest are dropped when nobody takes them.
+    pub fn listen(&mut self) {
+        self.heard = Some(VecDeque::new());
+    }
+
+    /// The next RTP packet that was kept.
+    pub fn poll_heard(&mut self) -> Option<BytesMut> {
+        self.heard.as_mut()?.pop_front()
     }
 
     /// Offers Opus alone, before the first [`Peer::offer`].
@@ -588,6 +603,12 @@ impl Peer {
     fn handle_rtp(&mut self, datagram: &[u8], now: Instant) -> Option<()> {
         let packet = self.keys.as_mut()?.unprotect.decrypt_rtp(datagram).ok()?;
         self.counts.received += 1;
+        if let Some(heard) = &mut self.heard {
+            if heard.len() >= MAX_HEARD {
+                heard.pop_front();
+            }
+            heard.push_back(packet.clone());
+        }
         if let Sound::Opus(_) = self.sound {
             let number = packet.get(2..4).and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)))?;
             self.counts.missed = self.counts.missed.saturating_add_signed(self.numbers.take(number));

@@ -1,10 +1,11 @@
 //! A browser in a call with a phone: POST, WebSocket, attach, registered, start_call, answered.
 
+use super::FLOW;
 use crate::bench_media::caller::{Socket, keep_alive, next, send, sign_in};
 use crate::http::{Ask, Base, Browser};
-use crate::peer::Profiles;
+use crate::peer::{PeerState, Profiles};
 use crate::peer_io::{PeerPool, PoolPeer};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use gateway_protocol::id::{CallId, RequestId, SessionId};
 use gateway_protocol::message::{
     CallState, ClientMessage, Event, FailReason, Outcome, Request, ServerMessage, ServiceState,
@@ -76,6 +77,14 @@ impl Caller {
         answered(&mut socket).await?;
         self.call = Some(peer);
         self.rest_with(socket);
+        Ok(())
+    }
+
+    /// The first packet of its call's phone came.
+    pub(super) async fn heard(&self) -> anyhow::Result<()> {
+        let mut state = self.call.as_ref().context("no call")?.state();
+        let flowing = state.wait_for(|state| *state == PeerState::Flowing);
+        tokio::time::timeout(FLOW, flowing).await.context("a browser hears nothing")??;
         Ok(())
     }
 

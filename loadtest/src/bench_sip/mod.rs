@@ -13,7 +13,7 @@ mod traffic;
 
 use crate::bench_media::instance::Instance;
 use crate::exit::Failure;
-use crate::peer::{PeerState, Sound};
+use crate::peer::Sound;
 use crate::peer_io::{PeerPool, PoolConfig, PoolPeer};
 use crate::report::{CallCosts, Report};
 use crate::sip_phone::answering::Answering;
@@ -277,10 +277,8 @@ impl World {
         while let Some(caller) = fresh.next().await {
             callers.push(caller?);
         }
-        for peer in callers.iter().filter_map(Caller::peer) {
-            let mut state = peer.state();
-            let flowing = state.wait_for(|state| *state == PeerState::Flowing);
-            tokio::time::timeout(FLOW, flowing).await.context("a browser hears nothing")??;
+        for caller in callers.iter() {
+            caller.heard().await?;
         }
         let all_heard = async {
             while (self.phones.heard() as usize) < callers.len() {

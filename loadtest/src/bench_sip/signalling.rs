@@ -76,7 +76,7 @@ async fn health(world: &World) -> anyhow::Result<Health> {
     Ok(serde_json::from_slice(answer.body())?)
 }
 
-/// Users that are registered call a phone; from the first request to the last answer.
+/// Users that are registered call a phone; from the first request to the last call's first packet, ICE and DTLS included.
 pub(super) async fn setups(world: &mut World, calls: usize) -> anyhow::Result<Option<f64>> {
     if calls == 0 {
         return Ok(None);
@@ -93,13 +93,14 @@ pub(super) async fn setups(world: &mut World, calls: usize) -> anyhow::Result<Op
     let (start, used) = (Instant::now(), world.instance.cpu()?);
     let calling = stream::iter(callers).map(async |mut caller: Caller| {
         caller.call(pool, BRIDGED).await?;
+        caller.heard().await?;
         caller.hang_up();
         anyhow::Ok(caller)
     });
     let callers: Vec<Caller> = calling.buffer_unordered(AT_ONCE).try_collect().await?;
     let time = start.elapsed();
     let used = world.instance.cpu()? - used;
-    eprintln!("{calls} calls set up in {time:?}, gateway CPU {used:?}");
+    eprintln!("{calls} calls set up and ended in {time:?}, gateway CPU {used:?}");
     world.end(callers, &phones).await?;
     Ok(Some(calls as f64 / time.as_secs_f64()))
 }

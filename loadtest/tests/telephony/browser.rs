@@ -1,0 +1,306 @@
+//! A browser's tab: HTTP, the session socket, and a peer with an ear for each call.
+
+use crate::cluster::Cluster;
+use crate::tone::{self, Ear};
+use futures_util::{SinkExt, StreamExt};
+use loadtest::peer::{Peer, PeerIdentity, PeerState, Profiles, Sound};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// What comes, comes within this time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Payload type of Opus in the peer's offers.
+const OPUS: u8 = 111;
+
+pub(crate) struct Browser {
+    user: String,
+    client_id: String,
+    session: Value,
+    capsule: Value,
+    socket: WebSocketStream<TcpStream>,
+    events: VecDeque<Value>,
+    requests: u32,
+}
+
+/// The media of one call.
+pub(crate) struct Call {
+    peer: Arc<Mutex<Peer>>,
+    ear: Arc<Mutex<Ear>>,
+    socket: Arc<UdpSocket>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Browser {
+    /// Signed in, attached and registered.
+    pub(crate) async fn join(cluster: &Cluster, instance: usize, user: &str) -> Self {
+        let body = json!({ "user": user, "client_id": format!("tab-{user}") });
+        let mut browser = Self::sign_in(cluster.public(instance), user, &body, &json!([])).await;
+        browser.until_available().await;
+        browser
+    }
+
+    /// The same user and tab at another instance, with its capsule, which decides about its `dead_calls`.
+    pub(crate) async fn take_over(&self, cluster: &Cluster, instance: usize, dead_calls: &Value) -> Self {
+        let body = json!({
+            "user": self.user,
+            "client_id": self.client_id,
+            "capsule": self.capsule,
+            "previous_token": self.session["session_token"],
+        });
+        let browser = Self::sign_in(cluster.public(instance), &self.user, &body, dead_calls).await;
+        assert_eq!(browser.session["recovering"], true);
+        browser
+    }
+
+    async fn sign_in(gateway: SocketAddr, user: &str, body: &Value, dead_calls: &Value) -> Self {
+        let session = post(gateway, "/v1/sessions", &body.to_string()).await;
+        let stream = TcpStream::connect(gateway).await.expect("it listens");
+        let id = session["session_id"].as_str().expect("an id").to_owned();
+        let url = format!("ws://{gateway}/v1/sessions/{id}/socket");
+        let (socket, _) = client_async(url, stream).await.expect("every socket is accepted");
+        let client_id = body["client_id"].as_str().expect("an id").to_owned();
+        let mut browser = Self {
+            user: user.to_owned(),
+            client_id,
+            capsule: session["capsule"].clone(),
+            session,
+            socket,
+            events: VecDeque::new(),
+            requests: 0,
+        };
+        let token = browser.session["session_token"].clone();
+        browser.send(&json!({ "kind": "attach", "token": token, "dead_calls": dead_calls })).await;
+        let attached = browser.next().await;
+        assert_eq!(attached["kind"], "attached");
+        browser.capsule = attached["capsule"].clone();
+        let service = attached["snapshot"]["services"][0].clone();
+        browser.events.push_back(json!({ "type": "service", "service": service }));
+        browser
+    }
+
+    async fn until_available(&mut self) {
+        loop {
+            if self.event("service").await["service"]["available"] == true {
+                return;
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &Value) {
+        self.socket.send(Message::Text(message.to_string().into())).await.expect("the socket is open");
+    }
+
+    /// The next message but for heartbeats and capsules.
+    async fn next(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
+            let Some(Ok(Message::Text(text))) = message else { panic!("{message:?} instead of a message") };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            if message["kind"] == "ping" {
+                self.send(&json!({ "kind": "pong", "nonce": message["nonce"] })).await;
+            } else if message["event"]["type"] == "capsule" {
+                self.capsule = message["event"]["capsule"].clone();
+            } else {
+                return message;
+            }
+        }
+    }
+
+    /// The outcome of a request; events before it are kept.
+    pub(crate) async fn ask(&mut self, request: Value) -> Value {
+        self.requests += 1;
+        let id = format!("r{}", self.requests);
+        self.send(&json!({ "kind": "request", "id": id, "request": request })).await;
+        loop {
+            let message = self.next().await;
+            match message["kind"].as_str() {
+                Some("response") if message["id"] == id.as_str() => return message["outcome"].clone(),
+                Some("event") => self.events.push_back(message["event"].clone()),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) async fn done(&mut self, request: Value) -> Value {
+        let outcome = self.ask(request.clone()).await;
+        assert_eq!(outcome["status"], "ok", "{request}: {outcome}");
+        outcome
+    }
+
+    /// The next event of a kind; others before it are passed over.
+    pub(crate) async fn event(&mut self, kind: &str) -> Value {
+        loop {
+            let event = match self.events.pop_front() {
+                Some(event) => event,
+                None => self.next().await["event"].clone(),
+            };
+            if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until a call has a state.
+    pub(crate) async fn state(&mut self, call: &str, state: &str) -> Value {
+        loop {
+            let event = self.event("call_state").await;
+            if event["call_id"] == call && event["state"] == state {
+                return event;
+            }
+        }
+    }
+
+    /// Starts a call in which a tone is said.
+    pub(crate) async fn dial(&mut self, call: &str, target: &str, hertz: f64) -> Call {
+        self.dial_with(call, target, Call::new(hertz, true).await).await
+    }
+
+    pub(crate) async fn dial_with(&mut self, call: &str, target: &str, mut media: Call) -> Call {
+        let sdp = media.offer();
+        let request = json!({ "method": "start_call", "call_id": call, "target": target, "sdp": sdp });
+        let outcome = self.done(request).await;
+        media.connect(&outcome);
+        media
+    }
+
+    /// Answers a call that rings, with a tone.
+    pub(crate) async fn answer(&mut self, call: &str, hertz: f64) -> Call {
+        let mut media = Call::new(hertz, true).await;
+        let sdp = media.offer();
+        let outcome = self.done(json!({ "method": "answer_call", "call_id": call, "sdp": sdp })).await;
+        media.connect(&outcome);
+        media
+    }
+
+    pub(crate) async fn verb(&mut self, method: &str, call: &str) {
+        self.done(json!({ "method": method, "call_id": call })).await;
+    }
+}
+
+impl Call {
+    pub(crate) async fn new(hertz: f64, g711: bool) -> Self {
+        let identity = PeerIdentity::generate().expect("a certificate");
+        let mut random = SmallRng::from_os_rng();
+        let mut peer = Peer::new(identity, Profiles::Gcm, 1, &mut random, Instant::now());
+        peer.speak(Sound::Opus(tone::opus(hertz).into()));
+        peer.listen();
+        if !g711 {
+            peer.without_g711();
+        }
+        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"));
+        let ear = Arc::new(Mutex::new(Ear::new()));
+        Self { peer: Arc::new(Mutex::new(peer)), ear, socket, task: None }
+    }
+
+    fn offer(&self) -> String {
+        lock(&self.peer).offer()
+    }
+
+    fn connect(&mut self, outcome: &Value) {
+        let answer = outcome["sdp"].as_str().expect("an answer");
+        lock(&self.peer).answer(answer, Instant::now()).expect("an answer to our offer");
+        let (peer, ear, socket) = (self.peer.clone(), self.ear.clone(), self.socket.clone());
+        self.task = Some(tokio::spawn(drive(peer, ear, socket)));
+    }
+
+    pub(crate) fn ear(&self) -> MutexGuard<'_, Ear> {
+        lock(&self.ear)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.peer).state() == PeerState::Closed
+    }
+
+    /// Waits until the tone is heard.
+    pub(crate) async fn hears(&self, hertz: f64) {
+        until(&format!("{hertz} Hz"), || self.ear().hears(hertz)).await;
+    }
+
+    /// Nothing comes for half a second.
+    pub(crate) async fn is_silent(&self) {
+        until("silence", || {
+            let mut ear = self.ear();
+            let silent = ear.packets.is_empty();
+            ear.clear();
+            silent
+        })
+        .await;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Looks every half second, so that what was heard since the last look tells of that time.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(500));
+    looks.tick().await;
+    for _ in 0..PATIENCE.as_secs() * 2 {
+        looks.tick().await;
+        if is_so() {
+            return;
+        }
+    }
+    panic!("no {what}");
+}
+
+async fn drive(peer: Arc<Mutex<Peer>>, ear: Arc<Mutex<Ear>>, socket: Arc<UdpSocket>) {
+    let mut buffer = vec![0; 2048];
+    loop {
+        let (datagrams, remote, due) = {
+            let mut peer = lock(&peer);
+            let datagrams: Vec<_> = std::iter::from_fn(|| peer.poll_transmit()).collect();
+            while let Some(packet) = peer.poll_heard() {
+                lock(&ear).hear(&packet, OPUS);
+            }
+            (datagrams, peer.remote(), peer.poll_timeout())
+        };
+        if let Some(remote) = remote {
+            for datagram in datagrams {
+                // What can't be sent is lost.
+                let _ = socket.send_to(&datagram, remote).await;
+            }
+        }
+        let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+        tokio::select! {
+            Ok((length, _)) = socket.recv_from(&mut buffer) => {
+                lock(&peer).handle_datagram(&buffer[..length], Instant::now());
+            }
+            () = tokio::time::sleep_until(due.into()) => lock(&peer).handle_timeout(Instant::now()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("not poisoned")
+}
+
+/// The JSON body of a 201.
+async fn post(gateway: SocketAddr, path: &str, body: &str) -> Value {
+    let mut stream = TcpStream::connect(gateway).await.expect("it listens");
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    serde_json::from_str(body).expect("JSON")
+}

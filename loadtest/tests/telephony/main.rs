@@ -1,0 +1,11 @@
+//! Calls for real on loopback: gateways and a registrar in this process, browsers' peers with real media, phones of their own
+//! small SIP and RTP. Sound is proven by tones that the other side hears, digits by those that arrive.
+
+mod browser;
+mod cluster;
+mod phone;
+mod tone;
+
+mod a_phone_is_called_and_calls;
+mod a_users_call_outlives_its_instance;
+mod browsers_hear_each_other;
