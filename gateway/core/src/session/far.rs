@@ -501,6 +501,7 @@ impl Session {
         }
         let Some(at) = self.by_leg(leg) else { return };
         let reason = match why {
+            LegEnd::HungUp if self.is_sent_for(&self.calls[at].id) => EndReason::Transferred,
             LegEnd::HungUp => EndReason::RemoteHangUp,
             LegEnd::FarLost => EndReason::FarLost,
             LegEnd::Cancelled => EndReason::Cancelled,

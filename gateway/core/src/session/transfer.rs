@@ -59,6 +59,12 @@ impl Session {
         }
     }
 
+    /// The far side of another call was sent to this call's: that one may hang up here before the transfer is reported.
+    pub(super) fn is_sent_for(&self, id: &CallId) -> bool {
+        let mut asked = self.calls.iter().filter_map(|call| call.far.as_ref()?.asked.as_ref());
+        asked.any(|asked| matches!(asked, Asked::Transfer(_, Some(other)) if other == id))
+    }
+
     /// Where a call's far side is received, for another far side of the same call.
     #[must_use]
     pub fn far_local(&self, leg: LegId) -> Option<FarLocal> {

@@ -120,6 +120,28 @@ fn two_far_sides_are_connected_with_each_other() {
 }
 
 #[test]
+fn a_far_side_that_was_sent_for_may_hang_up_before_the_transfer_is_reported() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    let (mut bob, to) = world.talk(tab, "c1");
+    world.dial(tab, "c2", "carol");
+    let invite = world.hears(SERVER, Method::Invite);
+    world.respond(SERVER, &invite, 200, Some(&sdp(30_002)));
+    world.hears_ack(SERVER);
+    let mut carol = dialog_of(&invite);
+    let asked = world
+        .ask(tab, Request::TransferTo { call_id: "c1".parse().expect("an id"), other: "c2".parse().expect("an id") });
+    let refer = world.hears(SERVER, Method::Refer);
+    world.respond(SERVER, &refer, 202, None);
+    world.say(SERVER, to, carol.request(Method::Bye));
+    assert_eq!(world.ended(tab, "c2"), Some(EndReason::Transferred));
+    assert_eq!(world.outcome(tab, &asked), None);
+    world.say(SERVER, to, notify(&mut bob, "200 OK"));
+    assert_eq!(world.outcome(tab, &asked), Some(Outcome::Ok { sdp: None }));
+    assert_eq!(world.ended(tab, "c1"), Some(EndReason::Transferred));
+}
+
+#[test]
 fn a_caller_of_another_domain_is_sent_for_at_its_contact() {
     let mut world = World::new();
     let tab = world.join(A, "alice");
