@@ -487,7 +487,7 @@ function incoming(next: Story, { call, replaces, answering }: ClientEvents["inco
 }
 
 /** Nobody here took the call; the caller gave up, or could not be heard of any more. */
-const MISSED = new Set(["cancelled", "no-answer", "instance-lost", "session-ended"]);
+const MISSED = new Set(["cancelled", "no-answer", "far-lost", "instance-lost", "session-ended"]);
 
 function missed(next: Story, call: calls.CallStory, reason: string, say: Say): void {
   const who = words.callerName(call);
