@@ -1,16 +1,21 @@
 import { expect, test } from "vitest";
 import { Baresip, hasBaresip } from "../harness/baresip.ts";
 import { becomes, ended, people } from "../harness/people.ts";
+import { until } from "../harness/wait.ts";
 
 const PHONE_HZ = 1000;
 
-test.runIf(hasBaresip)("a browser and a telephone hear each other", async () => {
+test.runIf(hasBaresip)("a browser hears a telephone, and sends it the codec that it takes", async () => {
   const { cluster, alice } = await people();
   await Baresip.start("phone", cluster.sipPort, PHONE_HZ);
 
   const call = await alice.tab.do("call", "phone");
   await becomes(alice, call, "active");
   await alice.tab.hears(PHONE_HZ);
+  await until("the browser sends what the telephone takes", async () => {
+    const codec = await alice.tab.do("sentCodec");
+    return codec === "audio/PCMU" || Promise.reject(new Error(`it sends ${codec}`));
+  });
 });
 
 test.runIf(hasBaresip)("blind transfer: the telephone calls the target, and the first call ends so", async () => {

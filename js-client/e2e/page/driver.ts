@@ -37,6 +37,8 @@ type InboundStats = {
   lastPacketReceivedTimestamp?: number;
 };
 
+type SentStats = { type: string; kind?: string; codecId?: string; mimeType?: string };
+
 export class Driver {
   private readonly log: LoggedEvent[] = [];
   private readonly calls: Call[] = [];
@@ -207,6 +209,13 @@ export class Driver {
     for (let bin = 2; bin < bins.length; bin++) if ((bins[bin] ?? 0) > (bins[loudest] ?? 0)) loudest = bin;
     const hz = (loudest * analyser.context.sampleRate) / analyser.fftSize;
     return { hz, db: Math.max(bins[loudest] ?? -200, -200) };
+  }
+
+  /** The audio codec that the newest call sends at the moment, such as `audio/opus`. */
+  async sentCodec(): Promise<string | undefined> {
+    const reports = ((await this.newest().peerConnection?.getStats()) ?? new Map()) as Map<string, SentStats>;
+    const sent = [...reports.values()].find(({ type, kind }) => type === "outbound-rtp" && kind === "audio");
+    return reports.get(sent?.codecId ?? "")?.mimeType;
   }
 
   /** What has arrived in the newest call. */
