@@ -123,7 +123,11 @@ e2e_part() {
   apt_need chromium chromium
   apt_need firefox-esr firefox-esr
   apt_need ip iproute2
+  apt_need baresip baresip-core
+  apt_need linphonec linphone-cli
+  need_kamailio
   step "e2e: Chromium and Firefox" e2e --project browsers
+  step "e2e: telephones and Kamailio" e2e --project phones
   if can_make_networks; then
     step "e2e: network namespaces" e2e --project namespaces
   else

@@ -18,6 +18,7 @@ export default defineConfig({
     reporters: ["verbose"],
     projects: [
       { test: { ...shared, name: "browsers", include: [here("./browsers/*.test.ts")] } },
+      { test: { ...shared, name: "phones", include: [here("./phones/*.test.ts")] } },
       { test: { ...shared, name: "namespaces", include: [here("./namespaces/*.test.ts")] } },
     ],
   },

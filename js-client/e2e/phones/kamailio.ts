@@ -10,7 +10,7 @@ import { until } from "../harness/wait.ts";
 
 const start = fileURLToPath(new URL("../../../deploy/kamailio/start.sh", import.meta.url));
 export const DOMAIN = "holdfast.test";
-export const PASSWORD = "a: good\\one";
+export const PASSWORD = "a: good one";
 
 export class Kamailio {
   private process: Process | undefined;
@@ -22,7 +22,7 @@ export class Kamailio {
   ) {}
 
   /** Every one of `users` has [`PASSWORD`]. */
-  static async start(users: string[], { defines = [] as string[] } = {}): Promise<Kamailio> {
+  static async start(users: string[], { defines = [] }: { defines?: string[] | undefined } = {}): Promise<Kamailio> {
     const [port, folder] = [await freePort(), tempFolder()];
     const passwords = join(folder, "users");
     writeFileSync(passwords, users.map((user) => `${user}:${PASSWORD}\n`).join(""));

@@ -1,13 +1,18 @@
-// What a phone played, from the WAV file that it writes (16 bit, its header perhaps not finished yet).
+// What a phone played, from the WAV file of 16-bit samples that it writes.
+
+/** For a header that is still empty. */
+const UNFINISHED = { channels: 1, rate: 48_000, data: 44 };
 
 /** The loudest tone of the last half second in Hz, in steps of 10; 0 in silence. */
 export function loudest(wav: Buffer): number {
-  const channels = wav.readUInt16LE(22);
-  const rate = wav.readUInt32LE(24);
-  const data = wav.indexOf("data") + 8;
+  if (wav.length < UNFINISHED.data) return 0;
+  const isFinished = wav.toString("latin1", 0, 4) === "RIFF";
+  const { channels, rate, data } = isFinished
+    ? { channels: wav.readUInt16LE(22), rate: wav.readUInt32LE(24), data: wav.indexOf("data") + 8 }
+    : UNFINISHED;
   const frames = Math.floor((wav.length - data) / 2 / channels);
   const wanted = Math.floor(rate / 2);
-  if (data < 8 || frames < wanted) return 0;
+  if (frames < wanted) return 0;
   const samples = Float64Array.from({ length: wanted }, (_, n) => {
     return wav.readInt16LE(data + (frames - wanted + n) * 2 * channels);
   });
