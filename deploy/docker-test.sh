@@ -11,7 +11,7 @@ usage: sudo ./deploy/docker-test.sh [--can-run | --no-build]
   --no-build  take the binaries and pages in target/prebuilt as they are
   --can-run   only starts and stops the engine: status 0 if the test can run here, else a line that says why not
 
-Needs root, network namespaces, dockerd, docker-compose and debootstrap (apt-get install docker.io docker-compose debootstrap).
+Needs root, network namespaces, and from apt: docker.io docker-compose debootstrap chromium.
 TEXT
 }
 
@@ -29,7 +29,7 @@ no() {
   exit 1
 }
 [ "$(id -u)" = 0 ] || no "it needs root"
-for tool in dockerd docker docker-compose debootstrap ip nsenter node; do have "$tool" || no "$tool is missing"; done
+for tool in dockerd docker docker-compose debootstrap ip nsenter node chromium; do have "$tool" || no "$tool is missing"; done
 
 work=$(mktemp -d /tmp/holdfast-docker.XXXXXX) || die "no temporary folder"
 space=$(basename "$work")

@@ -156,6 +156,7 @@ docker_part() {
   apt_need docker docker.io
   apt_need docker-compose docker-compose
   apt_need debootstrap debootstrap
+  apt_need chromium chromium
   apt_need ip iproute2
   if why=$(./deploy/docker-test.sh --can-run 2>&1); then
     step "docker: static binaries" ./deploy/docker/prebuild.sh || return

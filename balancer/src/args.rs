@@ -37,7 +37,7 @@ pub struct Args {
     /// An instance; repeatable
     #[arg(long, value_name = "http=IP:PORT,admin=IP:PORT", value_parser = endpoint)]
     pub instance: Vec<Endpoint>,
-    /// A name whose addresses are the instances, asked four times a second
+    /// A name whose addresses are the instances, asked ten times a second
     #[arg(long, value_name = "dns://NAME:PORT?admin=PORT")]
     pub discover: Option<DnsName>,
     /// M: instances that must be able to die without leaving a user out
