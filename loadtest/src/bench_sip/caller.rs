@@ -82,9 +82,12 @@ impl Caller {
 
     /// The first packet of its call's phone came.
     pub(super) async fn heard(&self) -> anyhow::Result<()> {
-        let mut state = self.call.as_ref().context("no call")?.state();
+        let peer = self.call.as_ref().context("no call")?;
+        let mut state = peer.state();
         let flowing = state.wait_for(|state| *state == PeerState::Flowing);
-        tokio::time::timeout(FLOW, flowing).await.context("a browser hears nothing")??;
+        if tokio::time::timeout(FLOW, flowing).await.is_err() {
+            bail!("user {} hears nothing: {:?}, {:?}", self.number, *peer.state().borrow(), peer.counts());
+        }
         Ok(())
     }
 

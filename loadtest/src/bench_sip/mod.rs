@@ -13,6 +13,7 @@ mod traffic;
 
 use crate::bench_media::instance::Instance;
 use crate::exit::Failure;
+use crate::http::{Ask, Browser};
 use crate::peer::Sound;
 use crate::peer_io::{PeerPool, PoolConfig, PoolPeer};
 use crate::report::{CallCosts, Report};
@@ -201,10 +202,18 @@ impl BenchSipFlags {
         let mut callers: Vec<Caller> = Vec::new();
         let (mut steps, mut calls) = (Vec::<Step>::new(), FEW.min(limit));
         loop {
-            world.call_until(&mut callers, calls, target).await?;
+            match world.call_until(&mut callers, calls, target).await {
+                Err(error) if steps.is_empty() => return Err(error),
+                Err(error) => {
+                    eprintln!("warning: {calls} calls can't be had: {error:#}");
+                    break;
+                }
+                Ok(()) => {}
+            }
             let mut step = world.step(&callers, Duration::from_secs(self.seconds)).await?;
             eprintln!("{}: {step:?}", target.user);
             if !step.is_lossless() {
+                world.tell_what_was_dropped(&callers).await?;
                 // The machine may have been busy with something else.
                 step = world.step(&callers, Duration::from_secs(self.seconds)).await?;
                 eprintln!("{} again: {step:?}", target.user);
@@ -285,14 +294,29 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(FLOW, all_heard).await.context("a phone hears nothing")?;
-        Ok(())
+        let heard = tokio::time::timeout(FLOW, all_heard).await;
+        heard.with_context(|| format!("{} of {} phones hear anything", self.phones.heard(), callers.len()))
     }
 
     async fn step(&self, callers: &[Caller], time: Duration) -> anyhow::Result<Step> {
         tokio::time::sleep(SETTLE).await;
         let browsers: Vec<&PoolPeer> = callers.iter().filter_map(Caller::peer).collect();
         Step::measure(&browsers, &self.phones, time, || self.instance.cpu()).await
+    }
+
+    /// For people: why packets may be missing.
+    async fn tell_what_was_dropped(&self, callers: &[Caller]) -> anyhow::Result<()> {
+        let silent = callers.iter().filter_map(Caller::peer).filter(|peer| {
+            let last = peer.counts().last_received;
+            last.is_none_or(|last| last.elapsed() > Duration::from_secs(1))
+        });
+        eprintln!("  silent browsers: {}", silent.count());
+        let ask = Ask { method: "GET", path: "/metrics".to_owned(), headers: Vec::new(), body: Vec::new() };
+        let answer = Browser::new().ask(&self.instance.admin, &ask).await?;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        let dropped = text.lines().filter(|line| line.starts_with("holdfast_media_dropped_total{"));
+        dropped.filter(|line| !line.ends_with(" 0")).for_each(|line| eprintln!("  {line}"));
+        Ok(())
     }
 
     /// All hang up; the phones must learn it.

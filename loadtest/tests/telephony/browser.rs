@@ -139,15 +139,21 @@ impl Browser {
 
     /// The next event of a kind; others before it are passed over.
     pub(crate) async fn event(&mut self, kind: &str) -> Value {
-        loop {
-            let event = match self.events.pop_front() {
-                Some(event) => event,
-                None => self.next().await["event"].clone(),
-            };
-            if event["type"] == kind {
-                return event;
+        let mut passed = Vec::new();
+        let event = async {
+            loop {
+                let event = match self.events.pop_front() {
+                    Some(event) => event,
+                    None => self.next().await["event"].clone(),
+                };
+                if event["type"] == kind {
+                    return event;
+                }
+                passed.push(event);
             }
-        }
+        };
+        let event = tokio::time::timeout(PATIENCE, event).await;
+        event.unwrap_or_else(|_| panic!("no {kind} but {passed:?}"))
     }
 
     /// Waits until a call has a state.
