@@ -50,7 +50,10 @@ async fn a_phone_calls_a_browser() {
     let mut phone = Phone::start(&cluster, "phone", PHONE).await;
     phone.calls("alice");
     let ringing = alice.event("incoming_call").await;
-    assert_eq!((&ringing["call"]["target"], &ringing["call"]["name"]), (&json!("sip:phone@example.org"), &json!("Bob")));
+    assert_eq!(
+        (&ringing["call"]["target"], &ringing["call"]["name"]),
+        (&json!("sip:phone@example.org"), &json!("Bob"))
+    );
     phone.hears("180").await;
     let call = ringing["call"]["call_id"].as_str().expect("an id").to_owned();
     let (media, ()) = tokio::join!(alice.answer(&call, ALICE), phone.is_answered());

@@ -26,7 +26,8 @@ impl Cluster {
         let args = RegistrarArgs::parse_from(["registrar"].into_iter().chain(listen));
         let server = RegistrarServer::start(&args).expect("the registrar starts");
         let registrar = server.local(Transport::Tcp).expect("it listens");
-        let gateways = (0..instances).map(|index| Some(gateway(index, registrar, &keys.display().to_string()))).collect();
+        let gateways =
+            (0..instances).map(|index| Some(gateway(index, registrar, &keys.display().to_string()))).collect();
         Self { gateways, registrar, _server: server, _files: files }
     }
 

@@ -66,7 +66,8 @@ impl Phone {
         let heard = async {
             loop {
                 let message = self.line.next().await.expect("the line is open");
-                let is_it = message.method() == Some(what) || message.status().is_some_and(|status| status.to_string() == what);
+                let is_it =
+                    message.method() == Some(what) || message.status().is_some_and(|status| status.to_string() == what);
                 if is_it {
                     return message;
                 }
@@ -205,18 +206,11 @@ fn uri(contact: &str) -> String {
 impl Rtp {
     async fn start(hertz: f64) -> Self {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"));
-        let sound = Sound {
-            remote: None,
-            frames: tone::pcmu(hertz),
-            digits: Vec::new(),
-            ear: Ear::new(),
-            heard: Vec::new(),
-        };
+        let sound =
+            Sound { remote: None, frames: tone::pcmu(hertz), digits: Vec::new(), ear: Ear::new(), heard: Vec::new() };
         let sound = Arc::new(Mutex::new(sound));
-        let tasks = [
-            tokio::spawn(speak(socket.clone(), sound.clone())),
-            tokio::spawn(listen(socket.clone(), sound.clone())),
-        ];
+        let tasks =
+            [tokio::spawn(speak(socket.clone(), sound.clone())), tokio::spawn(listen(socket.clone(), sound.clone()))];
         Self { socket, sound, tasks }
     }
 
