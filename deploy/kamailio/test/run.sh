@@ -20,11 +20,11 @@ cases=(digest call unknown exact_unregister replaced held held_refused held_too_
 
 # ---- peers
 
-# Free, and given to nobody else in this run.
+# Free, and given to nobody else in this run; in steps of four, since sipp takes two more behind that of its RTP.
 free_port() {
   local port
   while :; do
-    port=$((20000 + RANDOM % 12000))
+    port=$((20000 + RANDOM % 3000 * 4))
     grep -qi ":$(printf %04X "$port") " /proc/net/tcp /proc/net/udp && continue
     mkdir "$work/ports/$port" 2>/dev/null && break
   done
@@ -67,7 +67,8 @@ on_strict() { server=strict port=$strict_port; }
 peer() { # NAME SIPP-FLAG..: sipp with the scenario of that name
   local name=$1
   shift
-  ${exec:-} sipp -sf "$dir/$name.xml" -i $host -p "$(free_port)" -m 1 -nostdin -timeout ${patience}s -timeout_error -trace_logs -log_file "$dir/$name.log" \
+  ${exec:-} sipp -sf "$dir/$name.xml" -i $host -p "$(free_port)" -mp "$(free_port)" -m 1 -nostdin \
+    -timeout ${patience}s -timeout_error -trace_logs -log_file "$dir/$name.log" \
     -trace_err -error_file "$dir/$name.err" -key domain $domain "$@"
 }
 caller() { # NAME WHOM SIPP-FLAG..
