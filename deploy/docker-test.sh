@@ -35,19 +35,20 @@ work=$(mktemp -d /tmp/holdfast-docker.XXXXXX) || die "no temporary folder"
 space=$(basename "$work")
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config
 export COMPOSE_PROJECT_NAME=holdfast HOLDFAST_IMAGES=prebuilt
-engine=
+engine='' scenario=''
 stop() {
   trap - EXIT
+  [ -z "$scenario" ] || kill -TERM "$scenario" 2>/dev/null
   if [ -n "$engine" ]; then
-    docker ps -aq 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1
+    # It ends its containers first.
     kill -TERM "$engine" 2>/dev/null
-    for _ in $(seq 100); do
+    for _ in $(seq 200); do
       kill -0 "$engine" 2>/dev/null || break
       sleep 0.1
     done
     kill -KILL "$engine" 2>/dev/null
   fi
-  awk -v under="$work/" 'index($2, under) == 1 { print $2 }' /proc/mounts | xargs -r umount -l
+  awk -v under="$work/" 'index($2, under) == 1 { print $2 }' /proc/mounts | xargs -r umount -l 2>/dev/null
   ip netns delete "$space" 2>/dev/null
   rm -rf "$work"
 }
@@ -57,7 +58,8 @@ trap 'exit 143' TERM HUP
 
 # A namespace of its own, so that neither the engine's rules nor its bridges touch the machine's. A default route is what
 # `auto:PORT` goes by; this one leads nowhere.
-within() { nsenter --net="/run/netns/$space" "$@"; }
+inside=(nsenter "--net=/run/netns/$space")
+within() { "${inside[@]}" "$@"; }
 make_network() {
   ip netns add "$space" && within ip link set lo up &&
     within ip link add outside type veth peer name nowhere && within ip link set outside up && within ip link set nowhere up &&
@@ -66,8 +68,8 @@ make_network() {
 make_network 2>"$work/network.log" || no "$(tail -n 1 "$work/network.log")"
 
 start_engine() {
-  within dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
-    >"$work/engine.log" 2>&1 &
+  "${inside[@]}" dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
+    --shutdown-timeout 2 >"$work/engine.log" 2>&1 &
   engine=$!
   for _ in $(seq 300); do
     docker info >/dev/null 2>&1 && return
@@ -112,7 +114,10 @@ done
 docker images --format '{{.Size}} {{.Repository}}' | grep -E 'holdfast[_-](balancer-1|gateway|kamailio)$' | sed 's/^/  /'
 
 mkdir -m 777 "$work/out"
-within node "$root/deploy/docker/scenario.mjs" "$work/out"
+# In the background, so that a signal ends it at once.
+"${inside[@]}" node "$root/deploy/docker/scenario.mjs" "$work/out" &
+scenario=$!
+wait "$scenario"
 status=$?
 if [ "$status" != 0 ]; then
   docker ps -a >&2
