@@ -15,7 +15,11 @@ pub use sip::{SipArgs, SrtpFlag};
 
 /// One instance of the Holdfast WebRTC gateway
 #[derive(Debug, Clone, Parser)]
-#[command(name = "gateway", version, after_help = "`gateway registrar` runs the embedded SIP registrar; see `gateway registrar --help`.")]
+#[command(
+    name = "gateway",
+    version,
+    after_help = "`gateway registrar` runs the embedded SIP registrar; see `gateway registrar --help`."
+)]
 pub struct Args {
     /// Where it is configured.
     #[command(flatten)]
