@@ -3,8 +3,7 @@
 //! A call is over when it is taken out of its session; so its end is told once. The browser's peer connection never
 //! changes because of the far side.
 
-use crate::sdp::CodecKind;
-use crate::sdp::{FarMedia, FarSdp};
+use crate::sdp::{CodecKind, FarMedia, FarSdp};
 use crate::sip::LegId;
 use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, HeldBy, MediaState};
 use gateway_protocol::{CallId, RequestId};
