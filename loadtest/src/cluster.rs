@@ -316,10 +316,21 @@ fn gateway_args(name: &str, keys: &str, capacity: u32, media: SocketAddr, altern
     args
 }
 
-/// Ports that are free for TCP now; all are held until all are found.
+/// Of these, the default of `--rtp-ports`, every instance holds some ready.
+const RTP_PORTS: std::ops::RangeInclusive<u16> = 42_000..=49_999;
+
+/// Ports that are free for TCP now; all are held until all are found. None of them is one that an instance may take for RTP.
 fn free_ports(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
-    let held: Result<Vec<TcpListener>, _> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    Ok(held?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
+    let (mut held, mut found) = (Vec::new(), Vec::new());
+    while found.len() < count {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let addr = listener.local_addr()?;
+        if !RTP_PORTS.contains(&addr.port()) {
+            found.push(addr);
+        }
+        held.push(listener);
+    }
+    Ok(found)
 }
 
 fn random() -> anyhow::Result<u32> {
