@@ -252,6 +252,10 @@ pub struct Agent {
     by_call_id: BTreeMap<String, Vec<LegId>>,
     pending: BTreeMap<ClientTransaction, Pending>,
     answering: BTreeMap<ServerTransaction, LegId>,
+    /// The newest lease of each Contact user: the Request-URI of a call carries it.
+    by_contact: BTreeMap<String, LeaseId>,
+    /// Leases that were told so.
+    registered: u32,
     timers: Timers<Due>,
     last: u64,
     counts: SipCounts,
@@ -274,6 +278,8 @@ impl Agent {
             by_call_id: BTreeMap::new(),
             pending: BTreeMap::new(),
             answering: BTreeMap::new(),
+            by_contact: BTreeMap::new(),
+            registered: 0,
             timers: Timers::new(),
             last: 0,
             counts: SipCounts::default(),
@@ -294,7 +300,7 @@ impl Agent {
     /// Users whose calls arrive here.
     #[must_use]
     pub fn registered(&self) -> u32 {
-        self.leases.values().filter(|lease| lease.is_bound()).count() as u32
+        self.registered
     }
 
     /// A leg whose capsule must be written anew before [`Agent::next_command`] is looked at.

@@ -27,8 +27,10 @@ fn it_starts_with_the_attach_and_ends_with_the_session() {
     assert!(world.is_available(tab));
 
     let (session, now) = (world.tabs[tab].session.clone(), world.now);
+    assert_eq!(world.gateway(A).instance.load(now).registered, 1);
     world.gateway(A).instance.sign_off(&session.session_id, &session.session_token, now).expect("it lives");
     world.pump();
+    assert_eq!(world.gateway(A).instance.load(now).registered, 0);
     let last = world.far(SERVER).registers.last().expect("an un-register").request.clone();
     let contact = last.headers.get("Contact").expect("a contact");
     assert_eq!(contact, format!("<{uri}>;expires=0"), "by the exact URI, without the instance");

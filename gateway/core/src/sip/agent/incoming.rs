@@ -49,10 +49,8 @@ impl Agent {
     /// Whom an INVITE is for, or the status that refuses it.
     fn place_for(&mut self, request: &SipRequest, now: Instant) -> Result<LeaseId, u16> {
         let user = SipUri::parse(&request.uri).ok().and_then(|uri| uri.user).ok_or(404_u16)?;
-        let found = self.leases.iter_mut().find(|(_, lease)| lease.contact_user == user);
-        let (id, lease) = found.ok_or(404_u16)?;
-        lease.invites.take(now).map_err(|_| 503_u16)?;
-        let id = *id;
+        let id = *self.by_contact.get(&user).ok_or(404_u16)?;
+        self.leases.get_mut(&id).ok_or(404_u16)?.invites.take(now).map_err(|_| 503_u16)?;
         // Reliable provisional answers (RFC 3262) are not offered.
         if lists(&request.headers, "Require", "100rel") {
             return Err(420);

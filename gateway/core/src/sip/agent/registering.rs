@@ -99,6 +99,7 @@ impl Agent {
             told: None,
             invites: RateLimit::new(INVITES.0, INVITES.1),
         };
+        self.by_contact.insert(lease.contact_user.clone(), id);
         self.leases.insert(id, lease);
         for server in 0..self.servers.len() {
             let alive = self.servers[server].alive;
@@ -148,8 +149,11 @@ impl Agent {
         for server in 0..self.servers.len() {
             self.unregister(id, server);
         }
-        if let Some(lease) = self.leases.remove(&id) {
-            self.counts.withheld += lease.held.len() as u64;
+        let Some(lease) = self.leases.remove(&id) else { return };
+        self.counts.withheld += lease.held.len() as u64;
+        self.registered -= u32::from(lease.told == Some(Registered::Yes));
+        if self.by_contact.get(&lease.contact_user) == Some(&id) {
+            self.by_contact.remove(&lease.contact_user);
         }
     }
 
@@ -281,19 +285,20 @@ impl Agent {
             None => lease.told,
         };
         if let Some(registered) = told.filter(|told| lease.told != Some(*told)) {
+            self.registered -= u32::from(lease.told == Some(Registered::Yes));
+            self.registered += u32::from(registered == Registered::Yes);
             lease.told = Some(registered);
             self.news.push_back(SipNews::Registration { lease: id, registered });
         }
     }
 
-    /// Legs of a lease that are not answered yet, seen from outside.
+    /// How many legs a lease has.
     pub(super) fn legs_of(&self, id: LeaseId) -> usize {
         self.legs.values().filter(|leg| leg.lease == id).count()
     }
 
     /// True if the leg waits for our answer.
-    #[must_use]
-    pub fn is_alerting(&self, leg: super::LegId) -> bool {
+    pub(super) fn is_alerting(&self, leg: super::LegId) -> bool {
         self.legs.get(&leg).is_some_and(|leg| matches!(leg.state, LegState::Alerting(_)))
     }
 }
