@@ -24,6 +24,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const BUFFER_BYTES: usize = 2 * 1024;
 /// "Message too big" (RFC 6455 §7.4.1).
 const TOO_BIG: u16 = 1009;
+/// Messages up to this size are read to their end although they are refused: closing TCP with bytes unread resets it, and
+/// a reset may overtake the close frame that says why.
+const READ_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// Why a socket gets no session at all, known before its first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +46,8 @@ pub fn accept(
     messages_per_second: u32,
 ) -> Response {
     upgrade
-        .max_message_size(MAX_MESSAGE_BYTES)
-        .max_frame_size(MAX_MESSAGE_BYTES)
+        .max_message_size(READ_BYTES)
+        .max_frame_size(READ_BYTES)
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(move |socket| async move {
@@ -109,6 +112,9 @@ impl Line {
         rate: &mut RateLimit,
     ) -> Result<(), End> {
         let text = match message {
+            Some(Ok(message)) if size(&message) > MAX_MESSAGE_BYTES => {
+                return Err(End::Close(TOO_BIG, "message too big"));
+            }
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => return over(rate),
             Some(Err(error)) => return Err(broken(error)),
@@ -168,6 +174,15 @@ impl Line {
 #[derive(Deserialize)]
 struct WithId {
     id: RequestId,
+}
+
+fn size(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        // Control frames are short by definition.
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
+    }
 }
 
 fn over(rate: &mut RateLimit) -> Result<(), End> {
