@@ -72,9 +72,12 @@ pub struct Args {
     /// Folder of the softphone page and the client bundle
     #[arg(long, value_name = "DIR", default_value = "js-client/dist")]
     pub web_dir: PathBuf,
-    /// From the health report's first `draining` after SIGTERM until everything is closed
+    /// From the health report's first `draining` after SIGTERM until everything is closed, at least
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=600_000))]
     pub drain_notice_ms: u32,
+    /// How long SIGTERM waits for calls to end; whoever sends it must wait longer before SIGKILL. A second SIGTERM ends at once
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400_000))]
+    pub shutdown_grace_ms: u32,
     /// From a drain's start until the calls that are left are ended
     #[arg(long, value_name = "MS", default_value_t = 600_000, value_parser = clap::value_parser!(u32).range(0..=86_400_000))]
     pub drain_deadline_ms: u32,
@@ -115,6 +118,12 @@ impl Args {
     #[must_use]
     pub fn drain_notice(&self) -> Duration {
         Duration::from_millis(self.drain_notice_ms.into())
+    }
+
+    /// `--shutdown-grace-ms`.
+    #[must_use]
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.shutdown_grace_ms.into())
     }
 
     /// `--drain-deadline-ms`.

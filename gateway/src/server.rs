@@ -71,6 +71,9 @@ impl Gateway {
         let (exit, exits) = watch::channel(false);
         let sip = telephony::start(&args.sip)?;
         let sip_pulse = sip.as_ref().map(|(line, _)| line.pulse());
+        if let Some((line, _)) = &sip {
+            metrics.watch_sip(line.counts().clone());
+        }
         let machine = Instance::new(cluster.settings(&args, &limits)?, OsRandom, Instant::now(), unix_now());
         let (task, control) = control::create(machine, media.clone(), media_events, sip, metrics.clone(), exit.clone());
 
@@ -148,7 +151,8 @@ impl Gateway {
         &self.boot_id
     }
 
-    /// Says `draining`, waits `--drain-notice-ms`, closes everything; see [`Gateway::left`].
+    /// Says `draining`, waits for calls up to `--shutdown-grace-ms` and at least `--drain-notice-ms`, closes everything; see
+    /// [`Gateway::left`]. Told again, it closes everything at once.
     pub fn leave(&self) {
         tracing::info!(instance = %self.instance_id, "leaving");
         if !self.control.try_tell(Input::Leave) {
@@ -235,6 +239,7 @@ impl Cluster {
             sip,
             drain_deadline: args.drain_deadline(),
             drain_notice: args.drain_notice(),
+            shutdown_grace: args.shutdown_grace(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! Draining: nothing new, idle clients are moved at a pace, callers stay until their end or the deadline.
+//! Draining: nothing new, idle clients are moved at a pace, callers stay until their end or the deadline. Leaving is draining
+//! with the end of the process behind it, which comes the sooner the sooner nobody is left to wait for.
 //!
 //! It knows keys and times; [`crate::Instance`] does what it says.
 
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 /// |---|---|---|
 /// | serving | draining | [`Drain::start`] |
 /// | draining | serving | [`Drain::cancel`] |
-/// | serving, draining | leaving | [`Drain::leave`] |
+/// | serving, draining | leaving | [`Drain::leave`]; again, it brings the end forward |
 /// | leaving | left | its time |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -70,13 +71,31 @@ impl<K: Copy + Ord> Drain<K> {
         cancels
     }
 
-    /// Will close everything at `at`; false if it will already.
+    /// Will close everything at `at`, or earlier if it was to already; false if it was leaving.
     pub fn leave(&mut self, at: Instant) -> bool {
-        let leaves = matches!(self.phase, Phase::Serving | Phase::Draining { .. });
-        if leaves {
-            self.phase = Phase::Leaving { at };
+        match &mut self.phase {
+            Phase::Serving | Phase::Draining { .. } => {
+                self.phase = Phase::Leaving { at };
+                true
+            }
+            Phase::Leaving { at: known } => {
+                *known = at.min(*known);
+                false
+            }
+            Phase::Left => false,
         }
-        leaves
+    }
+
+    /// Will close everything.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
+    }
+
+    /// Somebody idle has yet to get a ticket.
+    #[must_use]
+    pub fn is_moving(&self, now: Instant) -> bool {
+        self.moves.first().is_some_and(|(at, _)| *at <= now)
     }
 
     /// Takes nothing new.
@@ -194,5 +213,26 @@ mod tests {
         assert_eq!(drain.next_step(now), None);
         assert_eq!(drain.next_step(now + PACE), Some(Step::Leave));
         assert!(drain.has_left());
+    }
+
+    #[test]
+    fn the_end_is_only_ever_brought_forward() {
+        let now = test_clock();
+        let mut drain = Drain::<u8>::new(PACE);
+        assert!(drain.leave(now + PACE * 9));
+        assert!(!drain.leave(now + PACE * 5) && !drain.leave(now + PACE * 7));
+        assert_eq!(drain.poll_timeout(), Some((now + PACE * 5, "drain notice")));
+    }
+
+    #[test]
+    fn somebody_is_moving_until_everyone_idle_has_a_ticket() {
+        let now = test_clock();
+        let mut drain = Drain::new(PACE);
+        drain.leave(now + PACE * 9);
+        drain.queue(1, now);
+        assert!(drain.is_moving(now));
+        assert_eq!(drain.next_step(now), Some(Step::Move(1)));
+        drain.moved(1, now);
+        assert!(!drain.is_moving(now));
     }
 }

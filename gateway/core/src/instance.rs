@@ -50,8 +50,10 @@ pub struct Settings {
     pub sip: Option<SipSettings>,
     /// From a drain's start until calls are ended.
     pub drain_deadline: Duration,
-    /// From the announced end of the process until everything is closed.
+    /// From the announced end of the process until everything is closed, at least.
     pub drain_notice: Duration,
+    /// How long that end waits for calls, at most.
+    pub shutdown_grace: Duration,
 }
 
 /// Names a session inside the machine; cheaper than its id.
@@ -376,6 +378,7 @@ impl<R: Random> Instance<R> {
         self.users.retain(|_, user| !(user.sign_ins.is_full(now) && user.calls.is_full(now)));
         self.refresh_window();
         self.refresh_services();
+        self.leave_early(now);
     }
 
     fn refresh_window(&mut self) {

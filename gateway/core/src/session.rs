@@ -190,7 +190,13 @@ impl Session {
     /// Attached and without a call: it can be moved.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.socket().is_some() && self.calls.is_empty()
+        self.socket().is_some() && !self.has_calls()
+    }
+
+    /// In a call, or one rings, whether its browser is here or not.
+    #[must_use]
+    pub fn has_calls(&self) -> bool {
+        !self.calls.is_empty()
     }
 
     /// False after the process stood still, until the client answered a fresh ping or attached anew. Until then nothing

@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::ticket::{self, Ticket};
 use gateway_protocol::CloseCode;
 use gateway_protocol::message::{EndReason, Event};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl<R: Random> Instance<R> {
     /// Takes no new sessions, moves idle clients elsewhere, ends the calls that are left at the deadline.
@@ -27,11 +27,27 @@ impl<R: Random> Instance<R> {
         }
     }
 
-    /// The process is to end: announces it, and after the notice closes everything and says [`Command::Exit`].
+    /// The process is to end: announces it, waits for calls as long as the grace allows, and at least for the notice, then
+    /// closes everything and says [`Command::Exit`]. Told again, it does so at once.
     pub fn leave(&mut self, now: Instant) {
         self.notice_freeze(now);
-        if self.drain.leave(now + self.settings.drain_notice) {
+        if self.drain.is_leaving() {
+            self.drain.leave(now);
+            return;
+        }
+        // Calls of a drain keep the deadline that they were told.
+        let drain = self.drain.remaining(now).unwrap_or(Duration::MAX);
+        let grace = self.settings.shutdown_grace.min(drain);
+        if self.drain.leave(now + grace.max(self.settings.drain_notice)) {
             self.announce_drain(now);
+        }
+    }
+
+    /// Nobody is left to wait for: those who were told to go have the notice to do it.
+    pub(super) fn leave_early(&mut self, now: Instant) {
+        let awaited = || self.drain.is_moving(now) || self.sessions.values().any(Session::has_calls);
+        if self.drain.is_leaving() && !awaited() {
+            self.drain.leave(now + self.settings.drain_notice);
         }
     }
 

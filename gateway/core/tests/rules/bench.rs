@@ -43,6 +43,7 @@ impl Bench {
             sip: None,
             drain_deadline: Duration::from_secs(600),
             drain_notice: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(60),
         };
         Self {
             instance: Instance::new(settings, counting(), now, Duration::from_secs(1_800_000_000)),

@@ -90,6 +90,7 @@ impl Gateway {
             sip: Some(SipSettings { agent, dial, passwords, security: Security::Plain }),
             drain_deadline: Duration::from_secs(600),
             drain_notice: Duration::from_secs(1),
+            shutdown_grace: Duration::ZERO,
         };
         Self {
             instance: Instance::new(settings, counting(u64::from(index) ^ unix.as_millis() as u64), now, unix),

@@ -49,6 +49,7 @@ impl Node {
             sip: None,
             drain_deadline: Duration::from_secs(600),
             drain_notice: Duration::from_secs(1),
+            shutdown_grace: Duration::ZERO,
         };
         let auth = match transcript.auth {
             TranscriptAuth::Anonymous => Auth::Anonymous,
