@@ -6,6 +6,8 @@ mod cluster;
 mod phone;
 mod tone;
 
+use loadtest::sip_phone::line;
+
 mod a_phone_is_called_and_calls;
 mod a_users_call_outlives_its_instance;
 mod browsers_hear_each_other;
