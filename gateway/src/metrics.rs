@@ -1,13 +1,14 @@
 //! Every metric family of the process, in one registry of its own (`holdfast_*`, Prometheus text).
 
 use crate::media::MediaStats;
+use crate::sip;
 use gateway_core::Load;
 use gateway_protocol::CloseCode;
 use http::StatusCode;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Where a public request went; a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Metrics {
     gauges: Vec<(IntGauge, Reading)>,
     totals: Vec<(IntCounter, Reading)>,
     media_dropped: IntCounterVec,
+    sip_dropped: IntCounterVec,
+    sip: OnceLock<Arc<sip::Counts>>,
 }
 
 /// Counts an open socket for as long as it lives.
@@ -125,8 +128,16 @@ impl Metrics {
                 (counter(r, "holdfast_media_panics_total", "Peers lost to a panic of ours")?, |_, media| media.panics),
             ],
             media_dropped: labelled(r, "holdfast_media_dropped_total", "Datagrams dropped", &["reason"])?,
+            sip_dropped: labelled(r, "holdfast_sip_dropped_total", "SIP messages dropped unanswered", &["reason"])?,
+            sip: OnceLock::new(),
             registry: with_process(r)?,
         })
+    }
+
+    /// What the SIP sockets drop is told with the rest from now on.
+    pub fn watch_sip(&self, counts: Arc<sip::Counts>) {
+        // The process has one SIP side.
+        let _ = self.sip.set(counts);
     }
 
     /// A public answer went out.
@@ -168,6 +179,9 @@ impl Metrics {
         }
         for (reason, value) in &media.dropped {
             catch_up(&self.media_dropped.with_label_values(&[reason]), *value);
+        }
+        for (reason, value) in self.sip.get().iter().flat_map(|counts| counts.by_reason()) {
+            catch_up(&self.sip_dropped.with_label_values(&[reason]), value);
         }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

@@ -54,11 +54,12 @@ impl RegistrarServer {
         };
         let machine = Registrar::new(settings, Instant::now(), &mut OsRandom);
         let (exit, exiting) = watch::channel(false);
+        let dropped = line.counts().clone();
         let (counts, counted) = watch::channel(Counts::default());
         let mut running = Self { local, admin: None, exit, threads: Vec::new() };
         running.spawn("registrar", drive(machine, line, events, counts, exiting.clone()))?;
         if let Some(addr) = args.admin_listen {
-            running.serve_admin(addr, counted, exiting)?;
+            running.serve_admin(addr, metrics::Source { counted, dropped }, exiting)?;
         }
         for (transport, addr) in &running.local {
             tracing::info!(%transport, %addr, domain = args.domain(), "the registrar listens");
@@ -81,13 +82,13 @@ impl RegistrarServer {
     fn serve_admin(
         &mut self,
         addr: SocketAddr,
-        counted: watch::Receiver<Counts>,
+        source: metrics::Source,
         exiting: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
         let listener = listen::tcp("admin-listen", addr, 1)?.pop().context("one listener was asked for")?;
         self.admin = Some(listener.local_addr()?);
         let served =
-            listener::serve(listener, MAX_ADMIN_CONNECTIONS, metrics::router(counted), Arc::new(Pulse::new()), exiting);
+            listener::serve(listener, MAX_ADMIN_CONNECTIONS, metrics::router(source), Arc::new(Pulse::new()), exiting);
         self.spawn("admin", served)
     }
 

@@ -1,5 +1,6 @@
 //! The registrar's figures, as Prometheus text.
 
+use crate::sip;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -7,15 +8,32 @@ use axum::routing::get;
 use gateway_core::registrar::Counts;
 use http::header;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use tokio::sync::watch;
 
-pub(super) fn router(counted: watch::Receiver<Counts>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(counted)
+/// Where the figures come from.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) counted: watch::Receiver<Counts>,
+    pub(super) dropped: Arc<sip::Counts>,
 }
 
-async fn metrics(State(counted): State<watch::Receiver<Counts>>) -> Response {
+pub(super) fn router(source: Source) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(source)
+}
+
+async fn metrics(State(Source { counted, dropped }): State<Source>) -> Response {
     let counts = *counted.borrow();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(counts)).into_response()
+    let text = text(counts) + &dropped_text(&dropped);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+fn dropped_text(dropped: &sip::Counts) -> String {
+    const NAME: &str = "holdfast_registrar_dropped_total";
+    dropped.by_reason().iter().fold(format!("# TYPE {NAME} counter\n"), |mut text, (reason, value)| {
+        let _ = writeln!(text, "{NAME}{{reason=\"{reason}\"}} {value}");
+        text
+    })
 }
 
 fn text(counts: Counts) -> String {

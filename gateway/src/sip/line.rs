@@ -371,7 +371,9 @@ impl Line {
         let is_done = match &message {
             SipMessage::Request(request) if request.method == Method::Ack => self.take_ack(request).await,
             SipMessage::Request(request) => !self.has_room_for(request, from),
-            SipMessage::Response(response) => self.take_again(response, from, &connection).await,
+            SipMessage::Response(response) => {
+                self.take_again(response, from, &connection).await || !self.is_asked_for(response)
+            }
         };
         if is_done {
             return;
@@ -399,6 +401,15 @@ impl Line {
             TransactionKey::from_request(request, TransactionRole::Server).is_ok_and(|key| self.is_known(&key));
         if !is_known {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_known
+    }
+
+    fn is_asked_for(&self, response: &Response) -> bool {
+        let is_known =
+            TransactionKey::from_response(response, TransactionRole::Client).is_ok_and(|key| self.is_known(&key));
+        if !is_known {
+            self.counts.unmatched.fetch_add(1, Ordering::Relaxed);
         }
         is_known
     }

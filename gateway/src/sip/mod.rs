@@ -91,6 +91,7 @@ pub struct Counts {
     refused: AtomicU64,
     overrun: AtomicU64,
     strangers: AtomicU64,
+    unmatched: AtomicU64,
 }
 
 impl Counts {
@@ -116,6 +117,24 @@ impl Counts {
     #[must_use]
     pub fn strangers(&self) -> u64 {
         self.strangers.load(Ordering::Relaxed)
+    }
+
+    /// Responses to nothing that was asked.
+    #[must_use]
+    pub fn unmatched(&self) -> u64 {
+        self.unmatched.load(Ordering::Relaxed)
+    }
+
+    /// All of them with a name each, for metrics.
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 5] {
+        [
+            ("unreadable", self.unreadable()),
+            ("no_room", self.refused()),
+            ("overrun", self.overrun()),
+            ("stranger", self.strangers()),
+            ("unmatched", self.unmatched()),
+        ]
     }
 }
 
@@ -196,7 +215,7 @@ impl SipLine {
 
     /// What was dropped.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 }
