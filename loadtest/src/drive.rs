@@ -266,7 +266,7 @@ impl Shell {
 
     fn call(&mut self) {
         let Some(target) = self.script.target.clone() else { return };
-        if self.user.call().is_some() || !self.user.is_attached() {
+        if !self.user.can_call() {
             return;
         }
         self.calls += 1;

@@ -57,6 +57,7 @@ pub struct Report {
     pub calls: Option<u64>,
     pub calls_failed: Option<u64>,
     pub calls_lost: Option<u64>,
+    pub calls_drained: Option<u64>,
     pub falsely_lost: Option<u64>,
     pub packets_sent: Option<u64>,
     pub packets_returned: Option<u64>,

@@ -105,6 +105,7 @@ pub struct Tally {
     calls: u64,
     calls_failed: u64,
     calls_lost: u64,
+    calls_drained: u64,
     falsely_lost: u64,
     refused: u64,
     requests: u64,
@@ -201,6 +202,10 @@ impl Tally {
                 if let Some(failover) = &mut self.known(user).failover {
                     failover.in_call = true;
                 }
+            }
+            EndReason::Drained => {
+                self.calls_lost += 1;
+                self.calls_drained += 1;
             }
             _ => self.calls_lost += 1,
         }
@@ -315,6 +320,7 @@ impl Tally {
         report.calls = Some(self.calls);
         report.calls_failed = Some(self.calls_failed);
         report.calls_lost = Some(self.calls_lost);
+        report.calls_drained = Some(self.calls_drained);
         report.falsely_lost = Some(self.falsely_lost);
         report.requests = Some(self.requests);
         let (told_gone, misrouted) = self.elsewhere();

@@ -247,7 +247,8 @@ impl<R: Rng> VirtualUser<R> {
                     link.session.capsule = capsule;
                 }
             }
-            Event::Draining { .. } if self.call.is_some() => self.lost_service(LossKind::InstanceDraining),
+            Event::Draining { .. } => self.handle_draining(),
+            Event::Service { service } if service.available => self.handle_serving(),
             Event::Move { ticket } if self.entry.is_none() => self.enter(Some(ticket), now),
             Event::SessionRecovered { recovered, lost, unknown } => {
                 self.told.push_back(Told::SessionRecovered { recovered, lost, unknown });
@@ -258,9 +259,27 @@ impl<R: Rng> VirtualUser<R> {
             | Event::CallParty { .. }
             | Event::Digit { .. }
             | Event::SendCodec { .. }
-            | Event::Draining { .. }
             | Event::Move { .. }
             | Event::Unknown => {}
+        }
+    }
+
+    fn handle_draining(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.session.draining = true;
+        }
+        if self.call.is_some() {
+            self.lost_service(LossKind::InstanceDraining);
+        }
+    }
+
+    /// The instance does not drain any more.
+    fn handle_serving(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.session.draining = false;
+        }
+        if self.unavailable == Some(LossKind::InstanceDraining) {
+            self.has_service();
         }
     }
 }

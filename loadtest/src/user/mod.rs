@@ -63,6 +63,8 @@ pub(crate) struct Session {
     epoch: String,
     seq: u32,
     resyncing: bool,
+    /// Its instance takes no calls, and moves this user as soon as it has none.
+    draining: bool,
 }
 
 impl Session {
@@ -77,6 +79,7 @@ impl Session {
             epoch: String::new(),
             seq: 0,
             resyncing: false,
+            draining: false,
         }
     }
 
@@ -208,6 +211,12 @@ impl<R: Rng> VirtualUser<R> {
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.link.as_ref().is_some_and(|link| matches!(link.step, LinkStep::Attached { .. }))
+    }
+
+    /// True if the instance takes calls, as far as it has told.
+    #[must_use]
+    pub fn can_call(&self) -> bool {
+        self.is_attached() && self.call.is_none() && self.link.as_ref().is_some_and(|link| !link.session.draining)
     }
 
     /// The session of this user, its token and its instance's boot id.

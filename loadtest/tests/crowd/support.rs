@@ -12,6 +12,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Gateways that share their keys; each knows the others as `alternates`, so that its users find them without a balancer.
 pub(crate) fn gateways(count: usize) -> (Vec<Gateway>, tempfile::TempDir) {
+    gateways_with(count, &[])
+}
+
+/// [`gateways`] with more flags.
+pub(crate) fn gateways_with(count: usize, more: &[&str]) -> (Vec<Gateway>, tempfile::TempDir) {
     let files = tempfile::tempdir().expect("a folder");
     let keys = files.path().join("cluster.keys");
     std::fs::write(&keys, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").expect("written");
@@ -21,7 +26,7 @@ pub(crate) fn gateways(count: usize) -> (Vec<Gateway>, tempfile::TempDir) {
         let ports = ["--listen", "--admin-listen", "--media-listen"].into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]);
         let flags =
             ["--auth", "anonymous", "--media-threads", "1", "--cluster-key-file", &keys, "--instance-id", &name];
-        let args = Args::parse_from(["gateway"].into_iter().chain(flags).chain(ports));
+        let args = Args::parse_from(["gateway"].into_iter().chain(flags).chain(ports).chain(more.iter().copied()));
         Gateway::start(args).expect("the gateway starts")
     };
     ((0..count).map(start).collect(), files)
