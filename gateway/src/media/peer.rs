@@ -214,13 +214,7 @@ impl Peer {
         now: Instant,
         effects: &mut Effects,
     ) -> Result<(), Drop> {
-        let Far::Rtp(link) = &mut self.far else { return Err(Drop::FarEarly) };
-        let mut browser = Browser {
-            audio: &mut self.audio,
-            video: self.video.as_deref_mut(),
-            srtp: self.srtp.as_deref_mut(),
-            path: self.ice.paths.chosen().filter(|_| self.phase == Phase::Connected),
-        };
+        let (link, mut browser) = self.both_sides().ok_or(Drop::FarEarly)?;
         link.take_from_far(port, datagram, from, now, &mut browser, effects)
     }
 
@@ -269,9 +263,7 @@ impl Peer {
             Phase::Connected => {
                 self.send_tone(now, effects);
                 self.send_report(now, effects);
-                if let Far::Rtp(link) = &mut self.far {
-                    link.handle_timeout(now, effects);
-                }
+                self.far_timeout(now, effects);
             }
             Phase::Suspended if silent >= self.times.expire => {
                 self.phase = Phase::Ended;
@@ -460,6 +452,24 @@ impl Peer {
         if self.phase == Phase::Suspended {
             self.phase = Phase::Connected;
             effects.events.push(MediaEventKind::Resumed);
+        }
+    }
+
+    /// The far leg and what it needs of the browser's.
+    fn both_sides(&mut self) -> Option<(&mut FarLink, Browser<'_>)> {
+        let Far::Rtp(link) = &mut self.far else { return None };
+        let browser = Browser {
+            audio: &mut self.audio,
+            video: self.video.as_deref_mut(),
+            srtp: self.srtp.as_deref_mut(),
+            path: self.ice.paths.chosen().filter(|_| self.phase == Phase::Connected),
+        };
+        Some((link, browser))
+    }
+
+    fn far_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        if let Some((link, mut browser)) = self.both_sides() {
+            link.handle_timeout(now, &mut browser, effects);
         }
     }
 

@@ -43,6 +43,8 @@ struct Sent {
     /// That of the newest packet, and when it left.
     timestamp: u32,
     at: Option<Instant>,
+    /// When the first packet with this timestamp left: those of a digit or a picture share one.
+    stamped: Option<Instant>,
 }
 
 /// The far source that is being received.
@@ -151,7 +153,7 @@ impl Stream {
 
     /// Our timestamp as of now, which goes on while nothing is sent; `None` before the first packet.
     pub(super) fn timestamp_at(&self, now: Instant) -> Option<u32> {
-        let silence = now.saturating_duration_since(self.sent.at?);
+        let silence = now.saturating_duration_since(self.sent.stamped?);
         Some(self.sent.timestamp.wrapping_add(clock_units(silence, self.send_clock)))
     }
 
@@ -177,7 +179,7 @@ impl Stream {
 
     /// What to report of our own source; `None` before the first packet.
     pub(super) fn sender_info(&self, now: Instant) -> Option<SenderInfo> {
-        let at = self.sent.at?;
+        let at = self.sent.stamped?;
         let elapsed = clock_units(now.saturating_duration_since(at), self.send_clock);
         Some(SenderInfo {
             ntp: ntp(now.saturating_duration_since(self.created)),
@@ -220,6 +222,9 @@ impl Stream {
         self.sent.packets = self.sent.packets.wrapping_add(1);
         self.sent.octets = self.sent.octets.wrapping_add(bytes as u32);
         if sequence > self.sent.sequence {
+            if self.sent.timestamp != timestamp || self.sent.at.is_none() {
+                self.sent.stamped = Some(now);
+            }
             self.sent.sequence = sequence;
             self.sent.timestamp = timestamp;
         }

@@ -93,6 +93,7 @@ pub(super) struct Media<'a> {
     pub(super) crypto: Vec<Crypto>,
     pub(super) feedback: Feedback,
     pub(super) ptime_ms: Option<u16>,
+    pub(super) maxptime_ms: Option<u16>,
 }
 
 impl<'a> Description<'a> {
@@ -157,6 +158,11 @@ impl<'a> Block<'a> {
 
     fn attribute(&self, name: &str) -> Option<&'a str> {
         self.attributes(name).next()
+    }
+
+    /// A number of milliseconds, of which some write parts.
+    fn milliseconds(&self, name: &str) -> Option<u16> {
+        self.attribute(name)?.split('.').next()?.trim().parse().ok().filter(|ms| *ms > 0)
     }
 
     /// What follows the payload type in an rtpmap or fmtp.
@@ -225,7 +231,8 @@ impl<'a> Media<'a> {
             direction: block.direction().or_else(|| session.direction()).unwrap_or_default(),
             crypto: block.attributes("crypto").filter_map(Crypto::read).take(MAX_FORMATS).collect(),
             feedback: block.feedback(),
-            ptime_ms: block.attribute("ptime").and_then(|ptime| ptime.parse().ok()),
+            ptime_ms: block.milliseconds("ptime"),
+            maxptime_ms: block.milliseconds("maxptime"),
         })
     }
 }

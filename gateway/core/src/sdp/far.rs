@@ -419,6 +419,7 @@ impl FarSdp {
             srtp,
             feedback: theirs.feedback,
             ptime_ms: theirs.ptime_ms,
+            maxptime_ms: theirs.maxptime_ms,
         })
     }
 }

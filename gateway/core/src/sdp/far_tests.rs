@@ -74,7 +74,7 @@ fn our_offer_lists_all_and_an_answer_picks_g711() {
     assert_eq!(media.audio.send, Codec::usual(CodecKind::Pcmu, 8_000));
     assert_eq!(media.audio.receive, [Codec::usual(CodecKind::Pcmu, 8_000)]);
     assert_eq!(media.audio.dtmf_send, Some(DtmfType { payload_type: 101, clock: 8_000 }));
-    assert_eq!(media.audio.ptime_ms, Some(20));
+    assert_eq!((media.audio.ptime_ms, media.audio.maxptime_ms), (Some(20), Some(150)));
     assert!(media.audio.sends && media.audio.receives && !media.held_by_far && media.video.is_none());
     assert!(!call.is_offering());
 }

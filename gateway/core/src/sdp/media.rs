@@ -41,6 +41,9 @@ pub struct FarStream {
     pub feedback: Feedback,
     /// Milliseconds per packet that the far side wants.
     pub ptime_ms: Option<u16>,
+    /// The most that it takes.
+    #[serde(default)]
+    pub maxptime_ms: Option<u16>,
 }
 
 /// A payload type of digits.

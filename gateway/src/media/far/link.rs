@@ -3,12 +3,14 @@
 //! The peer owes it every decrypted packet of the browser, every datagram of the far ports, and
 //! [`FarLink::handle_timeout`] no later than [`FarLink::poll_timeout`] says.
 
+use super::convert::{Converter, Way};
 use super::dtmf::{DtmfReceiver, DtmfSender, rescale};
 use super::feedback;
-use super::packet::{payload, plain};
-use super::relay::{Head, Timeline, originate};
+use super::fill::{Filler, Noise};
+use super::framer::FRAME;
+use super::packet::plain;
+use super::relay::{Head, originate};
 use super::side::Side;
-use super::transcode::{Coded, Transcoder};
 use super::{BrowserTypes, FarPort, FarSend};
 use crate::media::MediaEventKind;
 use crate::media::peer::Effects;
@@ -23,6 +25,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Comfort noise of a far side that speaks G.711 (RFC 3389 §4).
+const COMFORT_NOISE: u8 = 13;
+/// An Opus packet this short is the last one before its encoder falls silent (RFC 6716 §2.1.9).
+const LONGEST_DTX: usize = 2;
 /// RFC 3550 §6.2.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -76,7 +82,18 @@ pub(in crate::media) struct FarLink {
     event_back: Option<Event>,
     to_far: Converter,
     to_browser: Converter,
+    /// What a far side with G.711 is owed while the browser is silent.
+    pause: Filler,
+    /// What the browser hears while the far side is.
+    comfort: Option<Box<Comfort>>,
     keyframe: Keyframe,
+}
+
+/// The far side sends no sound, but said how its silence is.
+struct Comfort {
+    noise: Noise,
+    codec: Codec,
+    pause: Filler,
 }
 
 /// The far side cannot begin to show a picture that was under way before it was there.
@@ -103,13 +120,6 @@ struct Event {
     output: u32,
 }
 
-/// A transcoder, made when it is needed, and its clock.
-#[derive(Default)]
-struct Converter {
-    coder: Option<Box<Transcoder>>,
-    line: Option<Timeline>,
-}
-
 impl FarLink {
     pub(in crate::media) fn new(setup: &LinkSetup, now: Instant) -> Self {
         Self {
@@ -129,6 +139,8 @@ impl FarLink {
             event_back: None,
             to_far: Converter::default(),
             to_browser: Converter::default(),
+            pause: Filler::default(),
+            comfort: None,
             keyframe: Keyframe::No,
         }
     }
@@ -145,17 +157,24 @@ impl FarLink {
         if self.audio.agreed.as_ref().is_none_or(|old| old.send.kind != codec) {
             events.push(MediaEventKind::FarCodec(codec));
             self.audio.out.interrupt();
-            self.to_far.line = None;
+            self.to_far.interrupt();
         }
         if media.audio.dtmf_send.is_none() {
             self.digits_out = DtmfSender::default();
         }
         if !media.audio.receives {
             self.heard.since = None;
+            self.comfort = None;
         } else if self.heard.since.is_none() {
             self.heard.since = Some(now);
         }
         self.audio.agree(media.audio, provider);
+        if !codec.is_g711() || self.audio.destination().is_none() {
+            self.pause.stop();
+            self.to_far.interrupt();
+        } else if !self.pause.is_running() {
+            self.pause.expect(now, false);
+        }
         match (media.video, &mut self.video) {
             (Some(stream), known) => {
                 let at = |side: &Side| side.agreed.as_ref().map(|agreed| agreed.rtp);
@@ -180,12 +199,13 @@ impl FarLink {
     /// When [`FarLink::handle_timeout`] is due.
     pub(in crate::media) fn poll_timeout(&self) -> Instant {
         let silent = self.heard.since.filter(|_| !self.heard.silent).map(|since| since + self.silence);
-        let due = [silent, self.digits_out.poll_timeout()].into_iter().flatten();
-        due.fold(self.report_due, Instant::min)
+        let comfort = self.comfort.as_ref().and_then(|comfort| comfort.pause.poll_timeout());
+        let due = [silent, self.digits_out.poll_timeout(), self.pause.poll_timeout(), comfort];
+        due.into_iter().flatten().fold(self.report_due, Instant::min)
     }
 
     /// Does what is due.
-    pub(in crate::media) fn handle_timeout(&mut self, now: Instant, effects: &mut Effects) {
+    pub(in crate::media) fn handle_timeout(&mut self, now: Instant, browser: &mut Browser<'_>, effects: &mut Effects) {
         if now >= self.report_due {
             self.report_due = now + REPORT_INTERVAL;
             self.audio.report(now, &mut effects.far);
@@ -196,9 +216,12 @@ impl FarLink {
         let silent = self.heard.since.is_some_and(|since| now.saturating_duration_since(since) >= self.silence);
         if silent && !self.heard.silent {
             self.heard.silent = true;
+            self.comfort = None;
             effects.events.push(MediaEventKind::FarSilent);
         }
         self.send_digit(now, &mut effects.far);
+        self.fill_pause(now, &mut effects.far);
+        self.fill_comfort(now, browser, effects);
     }
 
     /// Takes a decrypted packet of the browser.
@@ -225,12 +248,17 @@ impl FarLink {
             side.out.interrupt();
             return Ok(());
         }
-        if kind != send.kind {
-            let way = Way { kind, clock, send };
+        let too_long = kind.is_g711() && packet.len() - HEADER > side.longest();
+        if kind != send.kind || too_long {
+            let way = Way { from: kind, send, samples: side.samples() };
             return if video { Err(Drop::FarCodec) } else { self.transcode_to_far(&packet, &way, to, now, effects) };
         }
         packet[1] = packet[1] & 0x80 | send.payload_type;
         if side.out.pass(&mut packet, &mut side.stream, (clock, send.clock), now) {
+            if kind.is_g711() {
+                self.to_far.interrupt();
+                self.pause.expect(now + lasts(&packet), false);
+            }
             side.send(packet, to, &mut effects.far);
         }
         if video && self.keyframe == Keyframe::Due {
@@ -272,12 +300,18 @@ impl FarLink {
         let number = packet[1] & 0x7f;
         let codec = agreed.receive.iter().find(|codec| codec.payload_type == number).copied();
         let digits = agreed.dtmf_receive.iter().find(|digits| digits.payload_type == number).copied();
+        let law = agreed.receive.iter().find(|codec| codec.kind.is_g711() && number == COMFORT_NOISE).copied();
         side.stream.received(packet, now);
         if fresh && !video {
             self.digits_in.reset();
             self.to_browser.interrupt();
+            self.comfort = None;
         }
         match (codec, digits) {
+            (None, None) if !video && law.is_some() => {
+                self.comfort_of_far(packet, law, now);
+                Ok(())
+            }
             (Some(codec), _) => self.media_to_browser(packet, video, codec, now, browser, effects),
             (None, Some(digits)) => {
                 self.digit_of_far(packet, digits, now, browser, effects);
@@ -303,6 +337,9 @@ impl FarLink {
         browser: &mut Browser<'_>,
         effects: &mut Effects,
     ) -> Result<(), Drop> {
+        if !video {
+            self.comfort = None;
+        }
         let Some(number) = self.types.number(codec.kind) else {
             return if video {
                 Err(Drop::FarCodec)
@@ -331,7 +368,12 @@ impl FarLink {
     ) -> Result<(), Drop> {
         let Side { stream, .. } = &mut self.audio;
         let mut made = Vec::new();
-        self.to_far.convert(packet, way, stream, now, &mut |packet| made.push(packet)).ok_or(Drop::Payload)?;
+        let lasts = self.to_far.convert(packet, way, stream, now, &mut |packet| made.push(packet));
+        let lasts = lasts.ok_or(Drop::Payload)?;
+        if !lasts.is_zero() && way.send.kind.is_g711() {
+            let is_dtx = way.from == CodecKind::Opus && packet.len() - HEADER <= LONGEST_DTX;
+            self.pause.expect(now + lasts, is_dtx);
+        }
         for packet in made {
             self.audio.send(packet, to, &mut effects.far);
         }
@@ -346,20 +388,76 @@ impl FarLink {
         browser: &mut Browser<'_>,
         effects: &mut Effects,
     ) -> Result<(), Drop> {
-        let kinds = [CodecKind::Opus, CodecKind::Pcmu, CodecKind::Pcma].into_iter();
-        let send = kinds.map(|kind| (kind, self.types.number(kind))).find_map(|(kind, number)| Some((kind, number?)));
-        let (kind, payload_type) = send.ok_or(Drop::FarCodec)?;
-        let clock = if kind == CodecKind::Opus { 48_000 } else { 8_000 };
-        let send = Codec { payload_type, kind, clock, profile_level_id: 0 };
-        let way = Way { kind: codec.kind, clock: codec.clock, send };
+        let way = self.way_to_browser(codec.kind).ok_or(Drop::FarCodec)?;
         let mut made = Vec::new();
         let Some(stream) = browser.stream(false) else { return Ok(()) };
-        stream.send_clock = clock;
+        stream.send_clock = way.send.clock;
         self.to_browser.convert(packet, &way, stream, now, &mut |packet| made.push(packet)).ok_or(Drop::FarPayload)?;
         for packet in made {
             browser.send(&packet, &mut effects.send);
         }
         Ok(())
+    }
+
+    /// How the browser hears a coding of the far side: as it is if it can, or as the best that it can.
+    fn way_to_browser(&self, from: CodecKind) -> Option<Way> {
+        let kinds = [from, CodecKind::Opus, CodecKind::Pcmu, CodecKind::Pcma].into_iter();
+        let (kind, payload_type) = kinds.filter_map(|kind| Some((kind, self.types.number(kind)?))).next()?;
+        let clock = if kind == CodecKind::Opus { 48_000 } else { 8_000 };
+        Some(Way { from, send: Codec { payload_type, kind, clock, profile_level_id: 0 }, samples: FRAME })
+    }
+
+    /// The far side pauses, and said how its silence is (RFC 3389).
+    fn comfort_of_far(&mut self, packet: &[u8], codec: Option<Codec>, now: Instant) {
+        let (sequence, ..) = fields(packet);
+        let Some((noise, codec)) = Noise::new(&packet[HEADER..]).zip(codec) else { return };
+        if let Some(comfort) = &mut self.comfort {
+            comfort.noise = noise;
+        } else {
+            let mut pause = Filler::default();
+            pause.expect(now, true);
+            self.comfort = Some(Box::new(Comfort { noise, codec, pause }));
+            if self.types.number(codec.kind).is_some() {
+                self.to_browser.interrupt();
+            }
+        }
+        self.to_browser.skip(sequence);
+    }
+
+    fn fill_comfort(&mut self, now: Instant, browser: &mut Browser<'_>, effects: &mut Effects) {
+        let Some(mut comfort) = self.comfort.take() else { return };
+        let way = self.way_to_browser(comfort.codec.kind);
+        let mut made = Vec::new();
+        while let Some(left_out) = comfort.pause.frame(now) {
+            let (Some(way), Some(stream)) = (&way, browser.stream(false)) else { continue };
+            stream.send_clock = way.send.clock;
+            let noise = comfort.noise.frame();
+            self.to_browser.fill(left_out, Some(&noise), way, stream, now, &mut |packet| made.push(packet));
+        }
+        for packet in made {
+            browser.send(&packet, &mut effects.send);
+        }
+        self.comfort = Some(comfort);
+    }
+
+    /// A far side with G.711 takes silence for a fault, so it is made when none comes.
+    fn fill_pause(&mut self, now: Instant, out: &mut Vec<FarSend>) {
+        while let Some(left_out) = self.pause.frame(now) {
+            let send = self.audio.agreed.as_ref().map(|agreed| agreed.send);
+            let Some((to, send)) = self.audio.destination().zip(send) else { return self.pause.stop() };
+            if self.digits_out.is_busy() {
+                continue;
+            }
+            let way = Way { from: send.kind, send, samples: self.audio.samples() };
+            let silence = [0; FRAME];
+            let given = (!self.pause.announced()).then_some(&silence);
+            let Side { stream, .. } = &mut self.audio;
+            let mut made = Vec::new();
+            self.to_far.fill(left_out, given, &way, stream, now, &mut |packet| made.push(packet));
+            for packet in made {
+                self.audio.send(packet, to, out);
+            }
+        }
     }
 
     /// A digit in RTP of the browser goes on as one, or is told so that signalling can send it.
@@ -374,6 +472,10 @@ impl FarLink {
         let Some(to) = self.audio.destination().filter(|_| !self.digits_out.is_busy()) else { return };
         let made = pass_event(packet, clock, target, &mut self.event_out, &mut self.audio.stream, now);
         self.audio.out.interrupt();
+        self.to_far.interrupt();
+        if self.pause.is_running() {
+            self.pause.expect(now, false);
+        }
         self.audio.send(made, to, &mut effects.far);
     }
 
@@ -399,6 +501,7 @@ impl FarLink {
         let Some(frame) = self.digits_out.frame(dtmf.clock, now) else { return };
         if frame.first {
             self.digit_began = self.audio.stream.timestamp_at(now).unwrap_or(0);
+            self.to_far.interrupt();
         }
         let Some(to) = self.audio.destination() else { return };
         let head = Head { payload_type: dtmf.payload_type, marker: frame.first, timestamp: self.digit_began, lost: 0 };
@@ -468,45 +571,9 @@ fn pass_event(
     originate(to, head, &body, now)
 }
 
-/// From which coding to which.
-struct Way {
-    kind: CodecKind,
-    clock: u32,
-    send: Codec,
-}
-
-impl Converter {
-    fn interrupt(&mut self) {
-        self.line = None;
-        if let Some(coder) = &mut self.coder {
-            coder.interrupt();
-        }
-    }
-
-    /// `None` when there is no such conversion.
-    fn convert(
-        &mut self,
-        packet: &[u8],
-        way: &Way,
-        to: &mut Stream,
-        now: Instant,
-        made: &mut impl FnMut(BytesMut),
-    ) -> Option<()> {
-        let Self { coder, line } = self;
-        if !coder.as_ref().is_some_and(|coder| coder.is_for(way.kind, way.send.kind)) {
-            *coder = Some(Box::new(Transcoder::new(way.kind, way.send.kind)?));
-            *line = None;
-        }
-        let (sequence, timestamp, _) = fields(packet);
-        let body = payload(packet)?;
-        coder.as_mut()?.push(sequence, timestamp, &packet[body], &mut |coded: Coded<'_>| {
-            let timestamp = Timeline::map(line, coded.timestamp, (way.clock, way.send.clock), || to.timestamp_at(now));
-            let Coded { marker, lost, .. } = coded;
-            let head = Head { payload_type: way.send.payload_type, marker, timestamp, lost };
-            made(originate(to, head, coded.payload, now));
-        });
-        Some(())
-    }
+/// How long a packet of G.711 lasts.
+fn lasts(packet: &[u8]) -> Duration {
+    Duration::from_micros((packet.len() - HEADER) as u64 * 125)
 }
 
 impl Heard {

@@ -23,7 +23,7 @@ const EVENTS: u8 = 110;
 /// Our sources towards the far side.
 const OUT: u32 = 900;
 const OUT_VIDEO: u32 = 901;
-const FAR: u16 = 4000;
+pub(super) const FAR: u16 = 4000;
 const EVENT_8K: DtmfType = DtmfType { payload_type: 101, clock: 8_000 };
 const ALL: Feedback = Feedback { nack: true, pli: true, fir: true, remb: true };
 
@@ -31,7 +31,7 @@ fn far(port: u16) -> SocketAddr {
     ([203, 0, 113, 5], port).into()
 }
 
-fn types() -> BrowserTypes {
+pub(super) fn types() -> BrowserTypes {
     let mut types = BrowserTypes::default();
     for (kind, clock, number) in [
         (CodecKind::Opus, 48_000, OPUS),
@@ -45,13 +45,13 @@ fn types() -> BrowserTypes {
 }
 
 /// A connected browser whose far leg knows nothing yet.
-fn scene(types: BrowserTypes) -> Scene {
+pub(super) fn scene(types: BrowserTypes) -> Scene {
     let setup = LinkSetup { types, ssrcs: [OUT, OUT_VIDEO], first_sequence: 500, silence: Duration::from_secs(30) };
     let audio_types = vec![OPUS, 0, EVENTS];
     Scene::connected(Setting { far: FarSetup::Rtp(setup), audio_types, ..Setting::default() })
 }
 
-fn stream(kind: CodecKind, payload_type: u8) -> FarStream {
+pub(super) fn stream(kind: CodecKind, payload_type: u8) -> FarStream {
     let clock = match kind {
         CodecKind::Opus => 48_000,
         CodecKind::Vp8 => 90_000,
@@ -71,19 +71,20 @@ fn stream(kind: CodecKind, payload_type: u8) -> FarStream {
         srtp: None,
         feedback: ALL,
         ptime_ms: None,
+        maxptime_ms: None,
     }
 }
 
-fn media(audio: FarStream) -> FarMedia {
+pub(super) fn media(audio: FarStream) -> FarMedia {
     FarMedia { audio, video: None, held_by_far: false }
 }
 
-fn connect(scene: &mut Scene, media: FarMedia) {
+pub(super) fn connect(scene: &mut Scene, media: FarMedia) {
     scene.peer.connect_far(media, scene.now, &mut scene.effects);
 }
 
 /// A scene connected to a far side.
-fn bridged(media: FarMedia) -> Scene {
+pub(super) fn bridged(media: FarMedia) -> Scene {
     let mut scene = scene(types());
     connect(&mut scene, media);
     scene.events();
@@ -91,28 +92,28 @@ fn bridged(media: FarMedia) -> Scene {
 }
 
 /// The browser sends a packet; what goes to the far side.
-fn from_browser(scene: &mut Scene, packet: &[u8]) -> Vec<(FarPort, SocketAddr, BytesMut)> {
+pub(super) fn from_browser(scene: &mut Scene, packet: &[u8]) -> Vec<(FarPort, SocketAddr, BytesMut)> {
     let protected = scene.protect(packet);
     scene.receive(&protected).expect("taken");
     sent(scene)
 }
 
-fn sent(scene: &mut Scene) -> Vec<(FarPort, SocketAddr, BytesMut)> {
+pub(super) fn sent(scene: &mut Scene) -> Vec<(FarPort, SocketAddr, BytesMut)> {
     std::mem::take(&mut scene.effects.far).into_iter().map(|send| (send.port, send.to, send.datagram)).collect()
 }
 
 /// A datagram from the far side's port; why it was dropped.
-fn from_far(scene: &mut Scene, port: FarPort, from: u16, packet: &[u8]) -> Result<(), Drop> {
+pub(super) fn from_far(scene: &mut Scene, port: FarPort, from: u16, packet: &[u8]) -> Result<(), Drop> {
     let mut datagram = packet.to_vec();
     scene.peer.handle_far(port, &mut datagram, far(from), scene.now, &mut scene.effects)
 }
 
-fn heard(scene: &mut Scene, packet: &[u8]) -> Vec<BytesMut> {
+pub(super) fn heard(scene: &mut Scene, packet: &[u8]) -> Vec<BytesMut> {
     from_far(scene, FarPort::AudioRtp, FAR, packet).expect("taken");
     scene.media().0
 }
 
-fn tone(frame: usize) -> Vec<u8> {
+pub(super) fn tone(frame: usize) -> Vec<u8> {
     let sample = |at: usize| (at as f64 * std::f64::consts::TAU * 440.0 / 8_000.0).sin() * 12_000.0;
     (frame * 160..(frame + 1) * 160).map(|at| audio_codec_algorithms::encode_ulaw(sample(at) as i16)).collect()
 }
@@ -425,7 +426,7 @@ fn another_codec_of_video_is_dropped() {
 /// A datagram that may look like RTP or RTCP, of payload types that mean something here.
 fn datagram() -> impl Strategy<Value = Vec<u8>> {
     let first = prop::sample::select(vec![0x80_u8, 0x90, 0xa0, 0x8f, 0xb3, 0x81, 0x8f, 0x40, 0]);
-    let second = prop::sample::select(vec![0_u8, 96, 101, 0xe0, 99, 200, 201, 205, 206, 111, 250]);
+    let second = prop::sample::select(vec![0_u8, 13, 96, 101, 0xe0, 99, 200, 201, 205, 206, 111, 250]);
     let rest = prop::collection::vec(any::<u8>(), 0..80);
     let like_rtp = (first, second, any::<u16>(), any::<u32>(), 0..3_u32, rest).prop_map(
         |(first, second, sequence, timestamp, ssrc, payload)| {

@@ -2,13 +2,18 @@
 //!
 //! [`link::FarLink`] is the machine, one per peer; [`ports`] hands out port pairs, [`sockets`] polls those of a worker.
 
+pub(super) mod convert;
 pub(super) mod dtmf;
 pub(super) mod feedback;
+pub(super) mod fill;
+pub(super) mod framer;
 pub(super) mod latch;
 pub(super) mod link;
 #[cfg(test)]
 mod link_tests;
 pub(super) mod packet;
+#[cfg(test)]
+mod pause_tests;
 pub(super) mod ports;
 pub(super) mod relay;
 pub(super) mod side;

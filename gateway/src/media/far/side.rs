@@ -1,6 +1,7 @@
 //! One media section of the far side: its RTP stream, its address, its keys.
 
 use super::feedback::{self, Names, Wanted};
+use super::framer;
 use super::latch::{Admission, Latch};
 use super::relay::Relay;
 use super::{FarPort, FarSend};
@@ -88,6 +89,18 @@ impl Side {
     pub(super) fn destination(&self) -> Option<SocketAddr> {
         let agreed = self.agreed.as_ref().filter(|agreed| agreed.sends)?;
         self.latch.destination().filter(|_| self.srtp.is_some() || agreed.srtp.is_none())
+    }
+
+    /// Samples in a packet of G.711 that is made for the far side.
+    pub(super) fn samples(&self) -> usize {
+        let agreed = self.agreed.as_ref();
+        framer::samples(agreed.and_then(|one| one.ptime_ms), agreed.and_then(|one| one.maxptime_ms))
+    }
+
+    /// Samples in the longest packet of G.711 that the far side takes.
+    pub(super) fn longest(&self) -> usize {
+        let longest = self.agreed.as_ref().and_then(|agreed| agreed.maxptime_ms);
+        longest.map_or(usize::MAX, |ms| usize::from(ms.max(10)) * 8)
     }
 
     /// Sends a packet of ours.
