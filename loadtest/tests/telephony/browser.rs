@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// What comes, comes within this time.
@@ -27,10 +29,20 @@ pub(crate) struct Browser {
     client_id: String,
     session: Value,
     capsule: Value,
-    socket: WebSocketStream<TcpStream>,
-    events: VecDeque<Value>,
+    socket: Socket,
+    pub(crate) events: VecDeque<Value>,
     requests: u32,
 }
+
+/// Both ends of a task that keeps the connection: heartbeats are answered while nobody listens.
+struct Socket {
+    out: mpsc::UnboundedSender<Value>,
+    inbound: mpsc::UnboundedReceiver<Result<Value, Closed>>,
+}
+
+/// Code and reason; without a close frame, 1006.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closed(pub(crate) u16, pub(crate) String);
 
 /// The media of one call.
 pub(crate) struct Call {
@@ -63,11 +75,9 @@ impl Browser {
     }
 
     async fn sign_in(gateway: SocketAddr, user: &str, body: &Value, dead_calls: &Value) -> Self {
-        let session = post(gateway, "/v1/sessions", &body.to_string()).await;
-        let stream = TcpStream::connect(gateway).await.expect("it listens");
+        let (session, cookies) = post(gateway, "/v1/sessions", &body.to_string()).await;
         let id = session["session_id"].as_str().expect("an id").to_owned();
-        let url = format!("ws://{gateway}/v1/sessions/{id}/socket");
-        let (socket, _) = client_async(url, stream).await.expect("every socket is accepted");
+        let socket = Socket::open(gateway, &format!("/v1/sessions/{id}/socket"), &cookies).await;
         let client_id = body["client_id"].as_str().expect("an id").to_owned();
         let mut browser = Self {
             user: user.to_owned(),
@@ -79,7 +89,7 @@ impl Browser {
             requests: 0,
         };
         let token = browser.session["session_token"].clone();
-        browser.send(&json!({ "kind": "attach", "token": token, "dead_calls": dead_calls })).await;
+        browser.send(&json!({ "kind": "attach", "token": token, "dead_calls": dead_calls }));
         let attached = browser.next().await;
         assert_eq!(attached["kind"], "attached");
         browser.capsule = attached["capsule"].clone();
@@ -96,31 +106,47 @@ impl Browser {
         }
     }
 
-    async fn send(&mut self, message: &Value) {
-        self.socket.send(Message::Text(message.to_string().into())).await.expect("the socket is open");
+    fn send(&mut self, message: &Value) {
+        self.socket.out.send(message.clone()).expect("the socket is open");
     }
 
     /// The next message but for heartbeats and capsules.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
+        let message = tokio::time::timeout(PATIENCE, self.take()).await.expect("a message in time");
+        message.unwrap_or_else(|closed| panic!("{closed:?} instead of a message"))
+    }
+
+    async fn take(&mut self) -> Result<Value, Closed> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a message in time");
-            let Some(Ok(Message::Text(text))) = message else { panic!("{message:?} instead of a message") };
-            let message: Value = serde_json::from_str(&text).expect("JSON");
-            if message["kind"] == "ping" {
-                self.send(&json!({ "kind": "pong", "nonce": message["nonce"] })).await;
-            } else if message["event"]["type"] == "capsule" {
+            let message = self.socket.inbound.recv().await.expect("nothing after the end")?;
+            if message["event"]["type"] == "capsule" {
                 self.capsule = message["event"]["capsule"].clone();
             } else {
-                return message;
+                return Ok(message);
             }
         }
+    }
+
+    /// Waits until the socket closes; events before it are kept.
+    pub(crate) async fn closed(&mut self) -> Closed {
+        loop {
+            match self.take().await {
+                Ok(message) => self.events.push_back(message["event"].clone()),
+                Err(closed) => return closed,
+            }
+        }
+    }
+
+    /// The instance that it is at.
+    pub(crate) fn instance(&self) -> &str {
+        self.session["instance_id"].as_str().expect("an id")
     }
 
     /// The outcome of a request; events before it are kept.
     pub(crate) async fn ask(&mut self, request: Value) -> Value {
         self.requests += 1;
         let id = format!("r{}", self.requests);
-        self.send(&json!({ "kind": "request", "id": id, "request": request })).await;
+        self.send(&json!({ "kind": "request", "id": id, "request": request }));
         loop {
             let message = self.next().await;
             match message["kind"].as_str() {
@@ -140,20 +166,25 @@ impl Browser {
     /// The next event of a kind; others before it are passed over.
     pub(crate) async fn event(&mut self, kind: &str) -> Value {
         let mut passed = Vec::new();
-        let event = async {
-            loop {
-                let event = match self.events.pop_front() {
-                    Some(event) => event,
-                    None => self.next().await["event"].clone(),
-                };
-                if event["type"] == kind {
-                    return event;
-                }
-                passed.push(event);
-            }
-        };
-        let event = tokio::time::timeout(PATIENCE, event).await;
+        let event = tokio::time::timeout(PATIENCE, self.event_whenever(kind, &mut passed)).await;
         event.unwrap_or_else(|_| panic!("no {kind} but {passed:?}"))
+    }
+
+    /// The same, however late it comes.
+    pub(crate) async fn event_whenever(&mut self, kind: &str, passed: &mut Vec<Value>) -> Value {
+        loop {
+            let event = match self.events.pop_front() {
+                Some(event) => event,
+                None => match self.take().await {
+                    Ok(message) => message["event"].clone(),
+                    Err(closed) => panic!("{closed:?} instead of {kind} after {passed:?}"),
+                },
+            };
+            if event["type"] == kind {
+                return event;
+            }
+            passed.push(event);
+        }
     }
 
     /// Waits until a call has a state.
@@ -193,6 +224,54 @@ impl Browser {
     }
 }
 
+impl Socket {
+    async fn open(gateway: SocketAddr, path: &str, cookies: &str) -> Self {
+        let stream = TcpStream::connect(gateway).await.expect("it listens");
+        let mut request = format!("ws://{gateway}{path}").into_client_request().expect("a request");
+        request.headers_mut().insert("cookie", cookies.parse().expect("a header"));
+        let (socket, _) = client_async(request, stream).await.expect("every socket is accepted");
+        let (out, outbound) = mpsc::unbounded_channel();
+        let (tell, inbound) = mpsc::unbounded_channel();
+        tokio::spawn(keep(socket, outbound, tell));
+        Self { out, inbound }
+    }
+}
+
+/// Until either end is gone.
+async fn keep(
+    mut socket: WebSocketStream<TcpStream>,
+    mut outbound: mpsc::UnboundedReceiver<Value>,
+    tell: mpsc::UnboundedSender<Result<Value, Closed>>,
+) {
+    loop {
+        let message = tokio::select! {
+            message = socket.next() => message,
+            message = outbound.recv() => match message {
+                Some(message) => {
+                    let _ = socket.send(Message::Text(message.to_string().into())).await;
+                    continue;
+                }
+                None => return,
+            },
+        };
+        let told = match message {
+            Some(Ok(Message::Text(text))) => Ok(serde_json::from_str::<Value>(&text).expect("JSON")),
+            Some(Ok(Message::Close(Some(frame)))) => Err(Closed(frame.code.into(), frame.reason.to_string())),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            _ => Err(Closed(1006, String::new())),
+        };
+        if let Some(ping) = told.as_ref().ok().filter(|message| message["kind"] == "ping") {
+            let pong = json!({ "kind": "pong", "nonce": ping["nonce"] });
+            let _ = socket.send(Message::Text(pong.to_string().into())).await;
+            continue;
+        }
+        let is_over = told.is_err();
+        if tell.send(told).is_err() || is_over {
+            return;
+        }
+    }
+}
+
 impl Call {
     pub(crate) async fn new(hertz: f64, g711: bool) -> Self {
         let identity = PeerIdentity::generate().expect("a certificate");
@@ -208,7 +287,7 @@ impl Call {
         Self { peer: Arc::new(Mutex::new(peer)), ear, socket, task: None }
     }
 
-    fn offer(&self) -> String {
+    pub(crate) fn offer(&self) -> String {
         lock(&self.peer).offer()
     }
 
@@ -296,8 +375,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("not poisoned")
 }
 
-/// The JSON body of a 201.
-async fn post(gateway: SocketAddr, path: &str, body: &str) -> Value {
+/// The JSON body of a 201, and its cookies.
+async fn post(gateway: SocketAddr, path: &str, body: &str) -> (Value, String) {
     let mut stream = TcpStream::connect(gateway).await.expect("it listens");
     let length = body.len();
     let head = format!(
@@ -307,6 +386,9 @@ async fn post(gateway: SocketAddr, path: &str, body: &str) -> Value {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("read");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-    serde_json::from_str(body).expect("JSON")
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let cookies = fields.filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookies: Vec<_> = cookies.filter_map(|(_, cookie)| cookie.split(';').next()).collect();
+    (serde_json::from_str(body).expect("JSON"), cookies.join("; "))
 }

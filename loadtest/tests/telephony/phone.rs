@@ -2,8 +2,8 @@
 
 use crate::browser::{PATIENCE, until};
 use crate::cluster::{Cluster, DOMAIN};
+use crate::line::Line;
 use crate::tone::{self, Ear};
-use loadtest::sip_phone::line::Line;
 use loadtest::sip_phone::message::Message;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,9 +17,13 @@ const STEP: u16 = 160;
 
 pub(crate) struct Phone {
     user: String,
-    line: Line,
+    pub(crate) line: Line,
     rtp: Rtp,
     dialog: Option<Dialog>,
+    /// Calls that it made.
+    made: u32,
+    /// It takes digits as telephone events.
+    pub(crate) events: bool,
 }
 
 /// The other side's part of the call.
@@ -49,14 +53,19 @@ impl Phone {
     pub(crate) async fn start(cluster: &Cluster, user: &str, hertz: f64) -> Self {
         let mut line = Line::connect(cluster.registrar).await.expect("the registrar listens");
         line.register(user, DOMAIN).await.expect("registered");
-        Self { user: user.to_owned(), line, rtp: Rtp::start(hertz).await, dialog: None }
+        Self { user: user.to_owned(), line, rtp: Rtp::start(hertz).await, dialog: None, made: 0, events: true }
     }
 
     fn sdp(&self, version: u32) -> String {
         let port = self.rtp.socket.local_addr().expect("bound").port();
+        let common = format!(
+            "v=0\r\no=phone 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0"
+        );
+        if !self.events {
+            return format!("{common}\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n");
+        }
         format!(
-            "v=0\r\no=phone 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP 0 {EVENTS}\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:{EVENTS} telephone-event/8000\r\n\
+            "{common} {EVENTS}\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:{EVENTS} telephone-event/8000\r\n\
              a=fmtp:{EVENTS} 0-15\r\na=sendrecv\r\n"
         )
     }
@@ -101,13 +110,18 @@ impl Phone {
         let local = answer.header("To").to_owned();
         self.line.out.send(answer.with_sdp(self.sdp(1)));
         self.hears("ACK").await;
+        let target = uri(invite.header("Contact"));
+        // A change within the call; its route set stays (RFC 3261 §12.2).
+        if let Some(dialog) = self.dialog.as_mut().filter(|_| invite.header("To").contains(";tag=")) {
+            dialog.target = target;
+            return invite;
+        }
         let mut template = Message::request("", "");
         template.push("From", local);
         template.push("To", invite.header("From"));
         template.push("Call-ID", invite.header("Call-ID"));
         let routes = invite.headers.iter().filter(|(name, _)| name == "Record-Route");
         routes.for_each(|(_, route)| template.push("Route", route.clone()));
-        let target = uri(invite.header("Contact"));
         let cseq = self.dialog.take().map_or(0, |dialog| dialog.cseq);
         self.dialog = Some(Dialog { template, target, cseq });
         invite
@@ -116,12 +130,14 @@ impl Phone {
     /// Calls a user; the 200 to it is awaited by [`Phone::is_answered`].
     pub(crate) fn calls(&mut self, user: &str) -> Message {
         let uri = format!("sip:{user}@{DOMAIN}");
+        self.made += 1;
+        let call = format!("{}-calls-{}", self.user, self.made);
         let invite = Message::request("INVITE", &uri)
-            .with("Via", self.line.out.via("invite"))
+            .with("Via", self.line.out.via(&call))
             .with("Max-Forwards", "70")
-            .with("From", format!("\"Bob\" <sip:{}@{DOMAIN}>;tag=phone", self.user))
+            .with("From", format!("\"Bob\" <sip:{}@{DOMAIN}>;tag={call}", self.user))
             .with("To", format!("<{uri}>"))
-            .with("Call-ID", "phone-calls")
+            .with("Call-ID", call)
             .with("CSeq", "1 INVITE")
             .with("Contact", self.line.out.contact(&self.user))
             .with_sdp(self.sdp(1));
@@ -185,6 +201,10 @@ impl Phone {
     /// Packets by payload type since the last time.
     pub(crate) fn forget(&self) {
         self.rtp.sound().ear.clear();
+    }
+
+    pub(crate) fn with_ear<T>(&self, look: impl FnOnce(&mut Ear) -> T) -> T {
+        look(&mut self.rtp.sound().ear)
     }
 
     pub(crate) fn dials(&self, digits: &str) {
