@@ -117,6 +117,8 @@ not_run() { # NAME REASON
 
 rust_part() {
   apt_need haproxy haproxy
+  need_kamailio
+  apt_need sipp sip-tester
   if ! have cargo-nextest; then
     say "installing cargo-nextest"
     cargo install --locked --quiet cargo-nextest || die "cargo-nextest could not be installed"
