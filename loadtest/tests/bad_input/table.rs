@@ -6,8 +6,9 @@ use std::time::Duration;
 
 /// The longest row; only one that hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Media without a packet for this long counts as lost in a browser.
-const LONGEST_GAP: Duration = Duration::from_millis(600);
+/// A gap is printed; one of this length fails. In a browser 600 ms count as lost, but here the senders of bad input, the
+/// bystander and the instance are threads of one process, on a machine that may be busy with others.
+const LONGEST_GAP: Duration = Duration::from_secs(4);
 
 struct Row {
     item: String,
