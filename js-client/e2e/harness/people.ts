@@ -1,11 +1,13 @@
 // People who call one another through the registrar, each with a tone of his own in the microphone and a browser of his own.
+import type { LoggedEvent } from "../page/driver.ts";
 import { Chromium, type Tab } from "./chromium.ts";
 import { Cluster, type ClusterOptions, type Instance } from "./cluster.ts";
-import { until } from "./wait.ts";
+import { PATIENCE_MS, until } from "./wait.ts";
 
 /** One signed-in user. */
 export interface Person {
   name: string;
+  chromium: Chromium;
   tab: Tab;
   /** Keeps the tab's session. */
   serving: Instance;
@@ -33,23 +35,30 @@ export async function people({ lostCalls, ...options }: PeopleOptions = {}): Pro
   return { cluster, alice, bob };
 }
 
+export interface Arrival {
+  lostCalls?: "resume" | "hang_up" | undefined;
+  notOn?: Instance;
+  /** In a tab of this person's browser, with that microphone and, by its pin, on the same instance. */
+  beside?: Person;
+}
+
 /** Signs somebody in, on another instance than `notOn` if it is given, and waits for the registration. */
 export async function arrive(
   cluster: Cluster,
   name: string,
-  { lostCalls, notOn }: { lostCalls?: "resume" | "hang_up" | undefined; notOn?: Instance } = {},
+  { lostCalls, notOn, beside }: Arrival = {},
 ): Promise<Person> {
-  const toneHz = TONES[name] ?? 1000;
-  const chromium = await Chromium.start({ toneHz });
+  const toneHz = beside?.toneHz ?? TONES[name] ?? 1000;
+  const chromium = beside?.chromium ?? (await Chromium.start({ toneHz }));
   const before = await registered(cluster);
   for (;;) {
-    const tab = await chromium.open(cluster.url);
+    const tab = await chromium.open(cluster.url, beside?.tab.page.context());
     await tab.do("signIn", { user: name, urls: cluster.urls, ...(lostCalls && { lostCalls }) });
     await tab.do("openMicrophone");
     const serving = cluster.instance(await tab.servedBy());
     if (serving !== notOn) {
       await until(`${name} is registered`, async () => (await registered(cluster)) > before);
-      return { name, tab, serving, toneHz };
+      return { name, chromium, tab, serving, toneHz };
     }
     await tab.do("signOut");
     await tab.page.close();
@@ -100,8 +109,22 @@ export async function becomes(person: Person, id: string, wanted: string, within
   );
 }
 
+/** The page reaches no server any more, but for media; resolves when it has noticed. */
+export async function unplug({ tab }: Person): Promise<void> {
+  const since = Date.now();
+  await tab.do("unplug", true);
+  await tab.waitFor("signalinglost", { since });
+}
+
+/** Takes {@link unplug} back; resolves with what the client then tells of its calls. */
+export async function plugIn({ tab }: Person): Promise<LoggedEvent> {
+  const since = Date.now();
+  await tab.do("unplug", false);
+  return tab.waitFor("callsresynced", { since });
+}
+
 /** Waits until a call ended, and returns why. */
-export async function ended(person: Person, id: string, withinMs = 10_000): Promise<string> {
+export async function ended(person: Person, id: string, withinMs = PATIENCE_MS): Promise<string> {
   const event = await person.tab.waitFor("call:ended", { withinMs, matches: ({ detail }) => detail.id === id });
   return String(event.detail.reason);
 }
