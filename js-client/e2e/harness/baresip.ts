@@ -18,6 +18,11 @@ export const hasBaresip = existsSync(BINARY) && existsSync(MODULES);
 export class Baresip {
   private constructor(private readonly process: Process) {}
 
+  /** It is gone without a word. */
+  kill(): number {
+    return this.process.signal("SIGKILL");
+  }
+
   /** Registers as `name` at the SIP server at `port`, hums at `toneHz`, and takes every call. */
   static async start(name: string, port: number, toneHz: number): Promise<Baresip> {
     const folder = join(tempFolder(), "baresip");

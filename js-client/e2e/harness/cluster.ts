@@ -9,7 +9,7 @@ import { Process } from "./process.ts";
 import { TcpProxy } from "./tcpProxy.ts";
 import { tempFolder } from "./tempFolder.ts";
 import { UdpRelay } from "./udpRelay.ts";
-import { until } from "./wait.ts";
+import { PATIENCE_MS, until } from "./wait.ts";
 import { webDir } from "./webDir.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -33,6 +33,8 @@ export interface ClusterOptions {
   mediaHost?: string;
   /** Starts a SIP registrar; every user is registered there, and may call every other one. */
   sip?: boolean;
+  /** Without a byte for so long an instance is lost; longer than the product's 400 ms where a test is not about it. */
+  silenceMs?: number;
   /** What the instances serve at `/`; the blank test page unless said otherwise. */
   webDir?: string;
   gatewayFlags?: string[];
@@ -159,6 +161,11 @@ export class Instance extends Member {
 
 /** `gateway registrar`. */
 export class Registrar extends Member {
+  /** How many devices are registered. */
+  async bindings(): Promise<number> {
+    return Number(/^holdfast_registrar_bindings (\d+)$/m.exec(await this.metrics())?.[1]);
+  }
+
   protected override async isReady(): Promise<boolean> {
     return (await this.admin("/metrics")).ok;
   }
@@ -220,6 +227,7 @@ export class Cluster {
       sip: false,
       host: "127.0.0.1",
       mediaHost: options.host ?? "127.0.0.1",
+      silenceMs: 2_000,
       webDir,
       gatewayFlags: [],
       balancerFlags: [],
@@ -284,7 +292,7 @@ export class Cluster {
   }
 
   /** Every balancer holds every instance for up. */
-  async allUp(withinMs = 10_000): Promise<void> {
+  async allUp(withinMs = PATIENCE_MS): Promise<void> {
     await until(
       "every instance is up at every balancer",
       async () => {
@@ -322,8 +330,7 @@ export class Cluster {
     );
     const urls = publicPorts.map((port, at) => `http://${host}:${fronts[at]?.port ?? port}`);
     for (let n = 1; n <= this.options.instances; n++) {
-      const flags = sip.length > 0 ? [...sip, "--rtp-ports", rtpPorts(n)] : [];
-      this.instances.push(await this.makeInstance(`gw-${n}`, urls, flags));
+      this.instances.push(await this.makeInstance(`gw-${n}`, urls, [...sip, "--rtp-ports", rtpPorts(n)]));
     }
     for (const [at, port] of publicPorts.entries()) {
       this.balancers.push(await this.makeBalancer(`balancer-${at + 1}`, port, urls, fronts[at]));
@@ -370,7 +377,7 @@ export class Cluster {
     const instances = await Promise.all(this.instances.map((instance) => this.addressFor(name, instance)));
     const args = [
       ...["--listen", `${this.options.host}:${port}`, "--admin-listen", `127.0.0.1:${admin}`],
-      ...["--cluster-key-file", this.keyFile],
+      ...["--cluster-key-file", this.keyFile, "--silence-ms", `${this.options.silenceMs}`],
       ...instances.flatMap((address) => ["--instance", address]),
       ...urls.flatMap((url) => ["--allowed-origin", url]),
       ...this.options.balancerFlags,
@@ -398,8 +405,8 @@ async function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
   return made;
 }
 
-/** Below the ports of `freePort`; every instance has its own. */
+/** Below the ports of `freePort`; every instance has its own, and so has, most often, every run of the tests. */
 function rtpPorts(instance: number): string {
-  const low = 10_000 + 400 * (instance - 1);
-  return `${low}-${low + 399}`;
+  const low = 10_000 + 1_200 * (process.pid % 4) + 300 * (instance - 1);
+  return `${low}-${low + 299}`;
 }
