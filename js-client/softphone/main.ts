@@ -33,6 +33,8 @@ declare global {
 /** After the library gave up, the page asks it again this often. */
 const RETRY_AFTER_GIVING_UP_MS = 15_000;
 const TICK_MS = 250;
+/** The meters move so often: every frame of a screen costs a small machine more than the call does. */
+const FRAME_MS = 50;
 /** How to sign in again after a reload; the library keeps the session itself, and a token is never stored. */
 const WAY_KEY = "holdfast-softphone";
 
@@ -60,6 +62,7 @@ const CLIENT_EVENTS: (keyof ClientEvents)[] = [
 let story = begin();
 let client: GatewayClient | undefined;
 let context: AudioContext | undefined;
+let drawnAt = 0;
 
 const phone = new Phone({ hear, story: () => story, client: () => client, arrived: showCall });
 const page = new Page(act, {
@@ -254,7 +257,12 @@ function retry(): void {
 
 // The page.
 
-function frame(): void {
+function frame(at: number): void {
+  requestAnimationFrame(frame);
+  if (at - drawnAt < FRAME_MS) {
+    return;
+  }
+  drawnAt = at;
   const call = phone.front;
   const sent = call?.peerConnection?.getSenders().map((sender) => sender.track) ?? [];
   const arriving = call?.remoteStream.getAudioTracks()[0];
@@ -263,7 +271,6 @@ function frame(): void {
   player.showOwn(sent.find((track) => track?.kind === "video") ?? undefined);
   ownMeter.draw();
   remoteMeter.draw();
-  requestAnimationFrame(frame);
 }
 
 function tick(): void {

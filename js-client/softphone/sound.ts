@@ -4,8 +4,8 @@
 
 /** Quietest level that moves a meter, in dB below full scale. */
 const FLOOR_DB = -55;
-/** How fast a meter falls, in shares of its width per frame; it rises at once. */
-const FALL = 0.04;
+/** How fast a meter falls, in shares of its width each time it is drawn; it rises at once. */
+const FALL = 0.12;
 
 /** Shows the level of one stream at a time in one element. */
 export class Meter {
@@ -39,11 +39,14 @@ export class Meter {
     return this.#shown > 0.1;
   }
 
-  /** Draws the level of this moment; to be called once a frame. */
+  /** Draws the level of this moment; to be called some times a second. */
   draw(): void {
-    this.#shown = Math.max(this.#analyser ? level(this.#analyser) : 0, this.#shown - FALL);
-    this.#bar.style.transform = `scaleX(${this.#shown.toFixed(3)})`;
-    this.element.setAttribute("aria-valuenow", String(Math.round(this.#shown * 10) * 10));
+    const shown = Math.max(this.#analyser ? level(this.#analyser) : 0, this.#shown - FALL, 0);
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      this.#bar.style.transform = `scaleX(${shown.toFixed(3)})`;
+      this.element.setAttribute("aria-valuenow", String(Math.round(shown * 10) * 10));
+    }
   }
 }
 
