@@ -4,8 +4,8 @@ import { defineConfig } from "vitest/config";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const shared = {
   globalSetup: here("./harness/webDir.ts"),
-  testTimeout: 60_000,
-  hookTimeout: 30_000,
+  testTimeout: 120_000,
+  hookTimeout: 60_000,
   pool: "forks" as const,
   isolate: false,
 };

@@ -3,7 +3,7 @@ import { expectMediaFlowed, expectNothingLost } from "../harness/expect.ts";
 import { freezeLinks, inACall, whereabouts } from "../harness/scenario.ts";
 
 test("a balancer cut off from the instance in use: the call is preserved and goes on through the other balancer", async () => {
-  const { cluster, tab, serving, entry } = await inACall({ balancers: 2, links: true });
+  const { cluster, tab, serving, entry } = await inACall({ balancers: 2, links: true, silenceMs: 400 });
   const before = await tab.do("session");
 
   const cutAt = freezeLinks([cluster.link(entry, serving)]);

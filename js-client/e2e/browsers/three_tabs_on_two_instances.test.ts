@@ -4,7 +4,7 @@ import { Cluster } from "../harness/cluster.ts";
 import { callEcho } from "../harness/scenario.ts";
 import { until } from "../harness/wait.ts";
 
-test("three tabs of one browser: what happens to one ends nobody else's call", { timeout: 90_000 }, async () => {
+test("three tabs of one browser: what happens to one ends nobody else's call", async () => {
   const cluster = await Cluster.start({ fronts: true });
   const balancer = cluster.balancer(0);
   const chromium = await Chromium.start();

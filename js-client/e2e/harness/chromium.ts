@@ -1,9 +1,9 @@
 // Headless Chromium with a humming microphone, and the tabs that tests drive.
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
 import type { Driver, LoggedEvent } from "../page/driver.ts";
 import { toneFile } from "./tone.ts";
-import { until } from "./wait.ts";
+import { PATIENCE_MS, until } from "./wait.ts";
 
 export interface ChromiumOptions {
   /** The tone that the microphone hears. */
@@ -62,8 +62,8 @@ export class Chromium {
     return tab;
   }
 
-  newProfile(): Promise<BrowserContext> {
-    return this.browser.newContext();
+  newProfile(options?: BrowserContextOptions): Promise<BrowserContext> {
+    return this.browser.newContext(options);
   }
 
   private async printLogs(): Promise<void> {
@@ -107,7 +107,7 @@ export class Tab {
   /** The first event of this name, at or after the wall-clock time `since`, for which `matches` holds. */
   waitFor(
     name: string,
-    { since = 0, withinMs = 10_000, matches = (_: LoggedEvent) => true as boolean } = {},
+    { since = 0, withinMs = PATIENCE_MS, matches = (_: LoggedEvent) => true as boolean } = {},
   ): Promise<LoggedEvent> {
     return until(
       `the event ${name}`,
@@ -122,7 +122,7 @@ export class Tab {
   }
 
   /** Waits until the call's remote tone is near `hz`. */
-  async hears(hz: number, withinMs = 10_000): Promise<void> {
+  async hears(hz: number, withinMs = PATIENCE_MS): Promise<void> {
     await until(
       `a tone of ${hz} Hz`,
       async () => {
@@ -134,12 +134,12 @@ export class Tab {
   }
 
   /** Waits until the call's remote audio is silent while packets still come. */
-  async hearsNothing(withinMs = 10_000): Promise<void> {
+  async hearsNothing(withinMs = PATIENCE_MS): Promise<void> {
     await until("silence", async () => (await this.do("peak")).db < -80, { withinMs, everyMs: 50 });
   }
 
   /** Waits until packets arrive in the newest call, and returns the wall-clock time of the first one. */
-  mediaStarted(withinMs = 10_000): Promise<number> {
+  mediaStarted(withinMs = PATIENCE_MS): Promise<number> {
     return until("the first packet of the call", () => this.do("firstPacketAt"), { withinMs });
   }
 }

@@ -1,7 +1,7 @@
 // A child process of a test: its log, its signals by pid, and its certain end.
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { until } from "./wait.ts";
+import { PATIENCE_MS, until } from "./wait.ts";
 
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
@@ -47,7 +47,7 @@ export class Process {
     return at;
   }
 
-  async exited(withinMs = 5_000): Promise<void> {
+  async exited(withinMs = PATIENCE_MS): Promise<void> {
     await until(`${this.name} ends`, () => this.ended, { withinMs });
   }
 

@@ -6,7 +6,7 @@ import { spread } from "./spread.ts";
 const QUIET_TRIP_MS = 1;
 const TRIPS = 20;
 /** A machine that is slower than this does not excuse more. */
-const MOST = 2;
+const MOST = 5;
 
 /** Samples a tab's call times between the measurements of a series. */
 export class Slowness {

@@ -2,13 +2,14 @@
 import type { Page } from "playwright-core";
 import { expect } from "vitest";
 import type { Chromium } from "./chromium.ts";
-import { until } from "./wait.ts";
+import { PATIENCE_MS, until } from "./wait.ts";
 
 export class Softphone {
   private constructor(readonly page: Page) {}
 
   static async open(chromium: Chromium, url: string): Promise<Softphone> {
-    const page = await (await chromium.newProfile()).newPage();
+    // Nothing is animated: many windows of one browser would keep a small machine busy with painting.
+    const page = await (await chromium.newProfile({ reducedMotion: "reduce" })).newPage();
     await page.goto(url);
     return new Softphone(page);
   }
@@ -35,7 +36,7 @@ export class Softphone {
   }
 
   /** Waits until this part of the page holds `text`. */
-  async shows(testId: string, text: string, withinMs = 10_000): Promise<void> {
+  async shows(testId: string, text: string, withinMs = PATIENCE_MS): Promise<void> {
     const part = this.page.getByTestId(testId);
     await until(
       `${testId} shows "${text}"`,
@@ -43,7 +44,7 @@ export class Softphone {
         const shown = (await part.allTextContents()).join(" ");
         return shown.includes(text) || Promise.reject(new Error(`it shows "${shown}"`));
       },
-      { withinMs, everyMs: 20 },
+      { withinMs, everyMs: 50 },
     );
   }
 

@@ -1,10 +1,13 @@
 // Waiting for a condition of the real world, bounded; never for a time to pass.
 
+/** A machine that is busy with other things may take long; what the product promises is measured, and asserted apart. */
+export const PATIENCE_MS = 20_000;
+
 /** Polls `probe` until it gives something true, and returns that. Throws what was seen last after `withinMs`. */
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
-  { withinMs = 10_000, everyMs = 10 } = {},
+  { withinMs = PATIENCE_MS, everyMs = 10 } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + withinMs;
   let last: unknown;

@@ -59,6 +59,7 @@ export class Baresip {
       "ausrc_srate 48000",
       "ausrc_channels 2",
       `snd_path ${folder}`,
+      "rtp_ports 9000-9999",
       "module_path /usr/lib/baresip/modules",
       ...["opus", "g711", "ausine", "sndfile", "srtp"].map((name) => `module ${name}.so`),
       "module_tmp account.so",
@@ -85,10 +86,8 @@ export class Baresip {
   }
 
   /** Waits until it tells an event of this type, or one that it told from a count of `events` on. */
-  async told(type: string, from = 0, withinMs = 10_000): Promise<Told> {
-    return until(`baresip tells ${type}`, () => this.events.slice(from).find((event) => event.type === type), {
-      withinMs,
-    });
+  async told(type: string, from = 0): Promise<Told> {
+    return until(`baresip tells ${type}`, () => this.events.slice(from).find((event) => event.type === type));
   }
 
   /** As typed in its menu: `dial`, `accept`, `hangup`, `hold`, `resume`, `transfer`, `sndcode`. */
@@ -101,12 +100,16 @@ export class Baresip {
 
   /** The tone in the last half second that it played. */
   async hears(hz: number): Promise<void> {
-    await until(`baresip hears ${hz} Hz`, async () => {
-      const files = readdirSync(this.folder).filter((name) => name.endsWith("-dec.wav"));
-      const newest = files.sort().at(-1);
-      const heard = newest ? loudest(readFileSync(join(this.folder, newest))) : 0;
-      return Math.abs(heard - hz) < 15 || Promise.reject(new Error(`it hears ${heard} Hz`));
-    });
+    await until(
+      `baresip hears ${hz} Hz`,
+      async () => {
+        const files = readdirSync(this.folder).filter((name) => name.endsWith("-dec.wav"));
+        const newest = files.sort().at(-1);
+        const heard = newest ? loudest(readFileSync(join(this.folder, newest))) : 0;
+        return Math.abs(heard - hz) < 15 || Promise.reject(new Error(`it hears ${heard} Hz`));
+      },
+      { everyMs: 200 },
+    );
   }
 
   private read(bytes: Buffer): void {

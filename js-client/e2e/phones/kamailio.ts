@@ -49,6 +49,6 @@ export class Kamailio {
   get gatewayFlags(): string[] {
     const server = `sip:127.0.0.1:${this.port};transport=tcp`;
     const flags = ["--sip-registrar", server, "--sip-domain", DOMAIN, "--sip-allow", "*"];
-    return [...flags, "--sip-credentials-file", join(this.folder, "users"), "--rtp-ports", "20000-29999"];
+    return [...flags, "--sip-credentials-file", join(this.folder, "users")];
   }
 }

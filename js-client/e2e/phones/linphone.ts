@@ -78,9 +78,13 @@ export class Linphone {
 
   /** The tone in the last half second that it recorded. */
   async hears(hz: number): Promise<void> {
-    await until(`linphonec hears ${hz} Hz`, async () => {
-      const heard = existsSync(this.heardFile) ? loudest(readFileSync(this.heardFile)) : 0;
-      return Math.abs(heard - hz) < 15 || Promise.reject(new Error(`it hears ${heard} Hz`));
-    });
+    await until(
+      `linphonec hears ${hz} Hz`,
+      async () => {
+        const heard = existsSync(this.heardFile) ? loudest(readFileSync(this.heardFile)) : 0;
+        return Math.abs(heard - hz) < 15 || Promise.reject(new Error(`it hears ${heard} Hz`));
+      },
+      { everyMs: 200 },
+    );
   }
 }
