@@ -436,7 +436,24 @@ call_id: CallId,
 /**
  * Why it ended.
  */
-reason: EndReason, };
+reason: EndReason, 
+/**
+ * Who called, of an incoming call that this browser never answered: it may not have known of it at all.
+ */
+missed?: Caller, };
+
+/**
+ * The far side of a call that came in.
+ */
+export type Caller = { 
+/**
+ * Its SIP address, which can be called back.
+ */
+target: string, 
+/**
+ * The display name that it gave itself.
+ */
+name?: string, };
 
 /**
  * Who started a call, seen from the browser.

@@ -5,7 +5,9 @@
 
 use crate::sdp::{CodecKind, FarMedia, FarSdp};
 use crate::sip::LegId;
-use gateway_protocol::message::{CallSnapshot, CallState, Direction, EndReason, FailReason, HeldBy, MediaState};
+use gateway_protocol::message::{
+    CallSnapshot, CallState, Caller, Direction, EndReason, FailReason, HeldBy, MediaState,
+};
 use gateway_protocol::{CallId, RequestId};
 use std::time::Instant;
 
@@ -246,6 +248,13 @@ impl Call {
             video: false,
             replaces: None,
         }
+    }
+
+    /// Who called, if it came in and was not answered.
+    #[must_use]
+    pub fn missed(&self) -> Option<Caller> {
+        let rang = self.direction == Direction::Incoming && self.state == CallState::Ringing;
+        rang.then(|| Caller { target: self.target.clone(), name: self.name.clone() })
     }
 
     /// The far side rings; the new state, if it is one.

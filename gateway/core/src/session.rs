@@ -491,7 +491,8 @@ impl Session {
         if self.ended.len() == REMEMBERED_ENDS {
             self.ended.pop_front();
         }
-        self.ended.push_back((now, EndedCall { call_id: call.id.clone(), reason }));
+        let missed = call.missed().filter(|_| reason != EndReason::LocalHangUp);
+        self.ended.push_back((now, EndedCall { call_id: call.id.clone(), reason, missed }));
         self.tell(Event::CallEnded { call_id: call.id, reason });
     }
 

@@ -276,6 +276,22 @@ pub struct EndedCall {
     pub call_id: CallId,
     /// Why it ended.
     pub reason: EndReason,
+    /// Who called, of an incoming call that this browser never answered: it may not have known of it at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub missed: Option<Caller>,
+}
+
+/// The far side of a call that came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Caller {
+    /// Its SIP address, which can be called back.
+    pub target: String,
+    /// The display name that it gave itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    pub name: Option<String>,
 }
 
 /// Who started a call, seen from the browser.

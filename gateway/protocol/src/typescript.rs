@@ -42,6 +42,7 @@ fn typescript() -> String {
         message::Snapshot,
         message::CallSnapshot,
         message::EndedCall,
+        message::Caller,
         message::Direction,
         message::CallState,
         message::HeldBy,

@@ -26,6 +26,7 @@ fn it_is_told_480_after_four_seconds() {
     assert_eq!(world.hears_answer(SERVER, id).status, 480);
     world.reattach(tab);
     assert_eq!(world.tabs[tab].ended.values().collect::<Vec<_>>(), [&EndReason::NoAnswer], "it learns of it");
+    assert_eq!(world.tabs[tab].missed, ["sip:bob@example.org"], "and of who it was");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Tab {
     pub(crate) capsules: usize,
     pub(crate) calls: BTreeMap<String, Known>,
     pub(crate) ended: BTreeMap<String, EndReason>,
+    /// Who called while it was away.
+    pub(crate) missed: Vec<String>,
     pub(crate) digits: String,
     pub(crate) services: Vec<ServiceState>,
     pub(crate) events: Vec<Event>,
@@ -58,6 +60,7 @@ impl Tab {
             capsules: 0,
             calls: BTreeMap::new(),
             ended: BTreeMap::new(),
+            missed: Vec::new(),
             digits: String::new(),
             services: Vec::new(),
             events: Vec::new(),
@@ -77,6 +80,7 @@ impl Tab {
                 self.services = snapshot.services;
                 for ended in snapshot.ended {
                     self.calls.remove(ended.call_id.as_str());
+                    self.missed.extend(ended.missed.map(|caller| caller.target));
                     self.ended.entry(ended.call_id.to_string()).or_insert(ended.reason);
                 }
                 let live: BTreeMap<_, _> = snapshot.calls.iter().map(known).collect();
