@@ -204,6 +204,8 @@ export class Cluster {
   registrar: Registrar | undefined;
   /** Where the registrar is reached, by UDP and TCP. */
   sipPort = 0;
+  /** What makes instances use the registrar, those of another cluster too. */
+  sipFlags: string[] = [];
   private readonly links = new Map<string, Link>();
   private readonly folder = tempFolder();
   private readonly keyFile = join(this.folder, "cluster-keys");
@@ -323,29 +325,28 @@ export class Cluster {
 
   private async prepare(): Promise<void> {
     const { host } = this.options;
-    const sip = this.options.sip ? await this.makeRegistrar() : [];
+    if (this.options.sip) await this.makeRegistrar();
     const publicPorts = await many(this.options.balancers, () => freePort(host));
     const fronts = await Promise.all(
       publicPorts.map((port) => (this.options.fronts ? TcpProxy.start(port, host) : undefined)),
     );
     const urls = publicPorts.map((port, at) => `http://${host}:${fronts[at]?.port ?? port}`);
     for (let n = 1; n <= this.options.instances; n++) {
-      this.instances.push(await this.makeInstance(`gw-${n}`, urls, [...sip, "--rtp-ports", rtpPorts(n)]));
+      this.instances.push(await this.makeInstance(`gw-${n}`, urls, [...this.sipFlags, "--rtp-ports", rtpPorts()]));
     }
     for (const [at, port] of publicPorts.entries()) {
       this.balancers.push(await this.makeBalancer(`balancer-${at + 1}`, port, urls, fronts[at]));
     }
   }
 
-  /** Returns the flags that make an instance use it. */
-  private async makeRegistrar(): Promise<string[]> {
+  private async makeRegistrar(): Promise<void> {
     const [port, admin] = [await freePort(), await freePort()];
     const listen = (transport: string) => ["--sip-listen", `sip:127.0.0.1:${port};transport=${transport}`];
     const domain = ["--sip-domain", SIP_DOMAIN];
     const args = ["registrar", ...listen("udp"), ...listen("tcp"), ...domain, "--admin-listen", `127.0.0.1:${admin}`];
     this.sipPort = port;
     this.registrar = new Registrar("registrar", admin, "gateway", args, this.folder);
-    return ["--sip-registrar", `sip:127.0.0.1:${port};transport=tcp`, ...domain, "--sip-allow", "*"];
+    this.sipFlags = ["--sip-registrar", `sip:127.0.0.1:${port};transport=tcp`, ...domain, "--sip-allow", "*"];
   }
 
   private async makeInstance(name: string, urls: string[], flags: string[]): Promise<Instance> {
@@ -405,8 +406,10 @@ async function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
   return made;
 }
 
-/** Below the ports of `freePort`; every instance has its own, and so has, most often, every run of the tests. */
-function rtpPorts(instance: number): string {
-  const low = 10_000 + 1_200 * (process.pid % 4) + 300 * (instance - 1);
+/** Below the ports of `freePort`; the next of 16 slices for each instance, and most often another one for another run. */
+function rtpPorts(): string {
+  const low = 10_000 + 300 * (rtpSlices++ % 16);
   return `${low}-${low + 299}`;
 }
+
+let rtpSlices = process.pid;

@@ -1,5 +1,5 @@
 // People who call one another through the registrar, each with a tone of his own in the microphone and a browser of his own.
-import type { LoggedEvent } from "../page/driver.ts";
+import type { LoggedEvent, LostCalls } from "../page/driver.ts";
 import { Chromium, type Tab } from "./chromium.ts";
 import { Cluster, type ClusterOptions, type Instance } from "./cluster.ts";
 import { PATIENCE_MS, until } from "./wait.ts";
@@ -22,7 +22,7 @@ export interface People {
 
 export interface PeopleOptions extends ClusterOptions {
   /** What becomes of the far sides of calls that are lost with their instance. */
-  lostCalls?: "resume" | "hang_up";
+  lostCalls?: LostCalls;
 }
 
 const TONES: Record<string, number> = { alice: 440, bob: 660, carol: 880 };
@@ -36,7 +36,7 @@ export async function people({ lostCalls, ...options }: PeopleOptions = {}): Pro
 }
 
 export interface Arrival {
-  lostCalls?: "resume" | "hang_up" | undefined;
+  lostCalls?: LostCalls | undefined;
   notOn?: Instance;
   /** In a tab of this person's browser, with that microphone and, by its pin, on the same instance. */
   beside?: Person;

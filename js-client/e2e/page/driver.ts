@@ -22,6 +22,9 @@ const CALL_EVENTS = [
   ...["serviceavailable", "holdchange", "digit", "partychange", "ended"],
 ] as (keyof CallEvents)[];
 
+/** What becomes of the far sides of calls that are lost with their instance. */
+export type LostCalls = "resume" | "hang_up";
+
 /** What a refused verb was refused for, and how soon. */
 export interface Refusal {
   reason: string;
@@ -48,13 +51,15 @@ export class Driver {
   private longestGapMs = 0;
   private chosen: Call | undefined;
   private unplugged = false;
+  private lostCalls: LostCalls = "hang_up";
   private readonly sockets = new Set<WebSocket>();
 
   /** Makes the client and signs in. */
-  async signIn({ lostCalls, ...options }: ClientOptions & { lostCalls?: "resume" | "hang_up" }): Promise<SessionInfo> {
+  async signIn({ lostCalls = "hang_up", ...options }: ClientOptions & { lostCalls?: LostCalls }): Promise<SessionInfo> {
+    this.lostCalls = lostCalls;
     this.client = new Holdfast.GatewayClient({
       ...options,
-      ...(lostCalls && { onCallLost: () => lostCalls }),
+      onCallLost: () => this.lostCalls,
       WebSocket: this.tellingSocket(),
       fetch: (...args) => (this.unplugged ? Promise.reject(new TypeError("unplugged")) : fetch(...args)),
     });
@@ -66,6 +71,11 @@ export class Driver {
     for (const name of CLIENT_EVENTS) this.client.on(name, (detail) => this.note(name, detail));
     const session = await this.client.signIn();
     return { ...session };
+  }
+
+  /** From now on. */
+  wish(lostCalls: LostCalls): void {
+    this.lostCalls = lostCalls;
   }
 
   async signOut(): Promise<void> {

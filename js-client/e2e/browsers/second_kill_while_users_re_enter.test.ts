@@ -1,0 +1,99 @@
+import { expect, test } from "vitest";
+import { Cluster, type Instance } from "../harness/cluster.ts";
+import { arrive, type Person } from "../harness/people.ts";
+import { pause, until } from "../harness/wait.ts";
+import type { LostCalls } from "../page/driver.ts";
+
+const ROUNDS = 10;
+/** The second kill comes so late at most. */
+const LATEST_MS = 300;
+
+test("the next instance dies at a random moment of the re-entry: signed in on a third one, each call ended once", {
+  timeout: 240_000,
+}, async () => {
+  const cluster = await Cluster.start({ instances: 6, sip: true });
+  const apart = await Cluster.start({ instances: 1, gatewayFlags: cluster.sipFlags });
+  const alice = await arrive(cluster, "alice");
+  const bob = await arrive(apart, "bob");
+  for (let round = 1; round <= ROUNDS; round++) {
+    await until("three others are up", async () => (await others(cluster, alice)).length >= 3);
+    // The first ones right when the session is made, the others at any time of what follows.
+    const delayMs = round <= 3 ? 0 : Math.round(Math.random() * LATEST_MS);
+    await killTwice(cluster, alice, bob, { delayMs, lostCalls: round % 2 ? "hang_up" : "resume" });
+  }
+});
+
+interface Kills {
+  delayMs: number;
+  lostCalls: LostCalls;
+}
+
+async function killTwice(cluster: Cluster, alice: Person, bob: Person, { delayMs, lostCalls }: Kills): Promise<void> {
+  const since = Date.now();
+  await alice.tab.do("wish", lostCalls);
+  const first = cluster.instance(await alice.tab.servedBy());
+  await until("alice may call", async () => (await alice.tab.do("canCall")).allowed);
+  await alice.tab.do("call", "bob");
+  await bob.tab.waitFor("incomingcall", { since });
+  await bob.tab.do("answer");
+  await alice.tab.mediaStarted();
+  await bob.tab.mediaStarted();
+
+  const rest = await others(cluster, alice);
+  const killedAt = first.kill();
+  const second = await until("alice is about to be served elsewhere", () => withASession(rest), { everyMs: 1 });
+  await pause(killedAt + delayMs - Date.now());
+  const secondKilledAt = second.kill();
+  const third = await until("alice is signed in on a third one", async () => {
+    const name = await alice.tab.do("instance");
+    return name !== first.name && name !== second.name && name;
+  });
+
+  const back = await alice.tab.waitFor("signedin", {
+    since: killedAt,
+    matches: ({ detail }) => detail.instanceId === third,
+  });
+  const held = await settled(alice, bob);
+  console.log(
+    `${lostCalls}: second kill after ${secondKilledAt - killedAt} ms, signed in on the third ${back.at - secondKilledAt} ms later, ${held}`,
+  );
+  await until("the registrar has one binding of each", async () => (await cluster.registrar?.bindings()) === 2);
+  for (const { tab } of [alice, bob]) {
+    const ends = (await tab.events("call:ended")).map(({ detail }) => detail.id);
+    expect(new Set(ends).size, "each call ended once").toBe(ends.length);
+  }
+  if (held === "talking") await alice.tab.do("hangUp");
+  await until("nobody is in a call", async () => (await live(alice)) + (await live(bob)) === 0);
+  for (const instance of [first, second]) {
+    await instance.exited();
+    await instance.start();
+  }
+}
+
+/** Those that are up, without hers. */
+async function others(cluster: Cluster, { tab }: Person): Promise<Instance[]> {
+  const own = await tab.servedBy();
+  const listed = await cluster.balancer(0).instances();
+  const names = listed.filter(({ state }) => state === "up").map(({ instance_id }) => instance_id);
+  return cluster.instances.filter(({ name }) => name !== own && names.includes(name));
+}
+
+async function withASession(instances: Instance[]): Promise<Instance | undefined> {
+  const used = await Promise.all(instances.map((instance) => instance.health().then(({ used }) => used)));
+  return instances[used.findIndex((count) => count > 0)];
+}
+
+async function live({ tab }: Person): Promise<number> {
+  return (await tab.do("callStates")).filter(({ state }) => state !== "ended").length;
+}
+
+/** Waits until both sides agree: they talk again, or neither has a call. */
+function settled(alice: Person, bob: Person): Promise<"talking" | "hung up"> {
+  return until("both sides agree", async () => {
+    const [here, there] = await Promise.all([alice, bob].map(({ tab }) => tab.do("callStates")));
+    const states = [here, there].map((calls = []) => calls.filter(({ state }) => state !== "ended"));
+    if (states.every((calls) => calls.length === 0)) return "hung up";
+    const talking = states.every((calls) => calls.length === 1 && calls[0]?.state === "active");
+    return talking ? "talking" : Promise.reject(new Error(JSON.stringify(states)));
+  });
+}
