@@ -1,6 +1,7 @@
 //! SRTP keys carried in a description (SDES, RFC 4568).
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -93,7 +94,9 @@ impl Crypto {
             return None;
         }
         let mut parts = inline.split('|');
-        let key = STANDARD.decode(parts.next()?).ok().filter(|key| key.len() == 16 + suite.salt_len())?;
+        // Some leave the padding out (RFC 4568 §6.1 can be read so): rtpengine does.
+        let key = STANDARD_NO_PAD.decode(parts.next()?.trim_end_matches('=')).ok();
+        let key = key.filter(|key| key.len() == 16 + suite.salt_len())?;
         if parts.any(|part| part.contains(':')) {
             return None;
         }
@@ -123,6 +126,7 @@ mod tests {
         let gcm = Crypto { tag: 7, suite: SrtpSuite::AeadAes128Gcm, secret: crypto.secret };
         let read = Crypto::read(&gcm.write()).expect("a key");
         assert_eq!(read.secret.salt(read.suite), &crypto.secret.0[16..28]);
+        assert_eq!(Crypto::read(gcm.write().trim_end_matches('=')), Some(read), "as rtpengine writes it");
         assert_eq!(format!("{read:?}").matches("SrtpSecret").count(), 1);
     }
 
