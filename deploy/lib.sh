@@ -34,6 +34,13 @@ need_kamailio() {
   if have systemctl; then as_root systemctl disable --now kamailio >/dev/null 2>&1; fi
 }
 
+# rtpengine, started by us alone: the package would run one of its own at port 2223.
+need_rtpengine() {
+  have rtpengine && return
+  apt_need rtpengine rtpengine-daemon
+  if have systemctl; then as_root systemctl disable --now rtpengine-daemon >/dev/null 2>&1; fi
+}
+
 # version_at_least HAVE WANT
 version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 

@@ -119,6 +119,7 @@ rust_part() {
   apt_need haproxy haproxy
   need_kamailio
   apt_need sipp sip-tester
+  need_rtpengine
   if ! have cargo-nextest; then
     say "installing cargo-nextest"
     cargo install --locked --quiet cargo-nextest || die "cargo-nextest could not be installed"
