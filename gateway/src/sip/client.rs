@@ -1,6 +1,7 @@
 //! One client transaction: a task that sends a request and tells what comes back.
 
 use super::convert::{request_to_wire, response_from_wire};
+use super::flow::Tether;
 use super::line::{Context, Note};
 use gateway_core::sip::{ClientTransaction, Headers, Method, SendFailure, SipEvent, SipRequest, SipResponse};
 use rsipstack::sip::{self as wire, Header, HeadersExt, SipMessage};
@@ -9,7 +10,7 @@ use rsipstack::transaction::endpoint::MessageInspector;
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transport::{SipAddr, SipConnection};
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Marks a response that rsipstack made itself. No peer can: a field of this name from outside has a value.
@@ -21,7 +22,7 @@ pub(super) struct Target {
     pub(super) connection: SipConnection,
     pub(super) addr: SipAddr,
     /// Of a connection; datagrams have none.
-    pub(super) closed: Option<watch::Receiver<bool>>,
+    pub(super) tether: Option<Tether>,
 }
 
 impl Target {
@@ -107,8 +108,10 @@ enum Cancelling {
 impl Client {
     async fn run(&mut self, cancel: &Notify) -> Result<(), SendFailure> {
         let mut transaction = self.start().await?;
-        let mut closed = self.target.closed.clone();
+        let mut tether = self.target.tether.clone();
         loop {
+            // A call that rings, rings on where it is.
+            let may_come_late = self.is_proceeding && self.request.method == Method::Invite;
             let deadline = match self.cancelling {
                 Cancelling::Sent { until } => Some(until),
                 Cancelling::No | Cancelling::Wanted => None,
@@ -120,10 +123,12 @@ impl Client {
                     continue;
                 }
                 message = transaction.receive() => message,
-                () = ended(closed.as_mut()) => return Err(SendFailure::Unreachable),
+                () = ended(tether.as_mut(), may_come_late) => return Err(SendFailure::Unreachable),
                 () = until(deadline) => return Err(SendFailure::TimedOut),
             };
-            let Some(message) = message else { return Err(SendFailure::TimedOut) };
+            let Some(message) = message else {
+                return Err(SendFailure::TimedOut);
+            };
             if let SipMessage::Response(response) = message
                 && self.take(response).await?
             {
@@ -184,11 +189,11 @@ impl Client {
     /// A 2xx to an INVITE that was passed on for another may come again, and another fork may send one of its own; all go up
     /// (RFC 6026 §7.2). Everything else has ended already.
     async fn absorb(&mut self, mut transaction: Transaction) -> Result<(), SendFailure> {
-        let mut closed = self.target.closed.clone();
+        let mut tether = self.target.tether.clone();
         loop {
             let message = tokio::select! {
                 message = transaction.receive() => message,
-                () = ended(closed.as_mut()) => return Ok(()),
+                () = ended(tether.as_mut(), false) => return Ok(()),
             };
             match message {
                 Some(SipMessage::Response(response)) => {
@@ -211,8 +216,12 @@ impl Client {
     /// CANCEL is a transaction of its own, whose answer tells nothing.
     async fn send_cancel(&mut self) {
         self.cancelling = Cancelling::Sent { until: Instant::now() + self.context.t1 * 64 };
-        let Ok(cancel) = request_to_wire(&cancel(&self.request)) else { return };
-        let Some(mut transaction) = self.context.client(cancel, &self.target) else { return };
+        let Ok(cancel) = request_to_wire(&cancel(&self.request)) else {
+            return;
+        };
+        let Some(mut transaction) = self.context.client(cancel, &self.target) else {
+            return;
+        };
         tokio::spawn(async move {
             if transaction.send().await.is_ok() {
                 while let Some(SipMessage::Response(response)) = transaction.receive().await
@@ -233,11 +242,9 @@ impl Context {
     }
 }
 
-async fn ended(closed: Option<&mut watch::Receiver<bool>>) {
-    match closed {
-        Some(closed) => {
-            let _ = closed.wait_for(|closed| *closed).await;
-        }
+async fn ended(tether: Option<&mut Tether>, may_come_late: bool) {
+    match tether {
+        Some(tether) => tether.ended(may_come_late).await,
         None => std::future::pending().await,
     }
 }

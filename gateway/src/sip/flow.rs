@@ -1,11 +1,15 @@
 //! Connections under TCP and TLS: one task each that reads messages and writes those of its queue.
+//!
+//! A connection to a server that broke comes back at the same port of ours, if it may: what servers and far sides hold of us, in
+//! Contact and Via fields, stays true, and what belongs to transactions that they still know goes out then. So a server whose
+//! address moves to another machine finds calls as they were.
 
 use super::frame::{Frame, Framer, Parsed, parse};
 use super::sources::Sources;
 use super::tls::SipTls;
 use super::{Counts, Inbound};
 use gateway_core::sip::{Peer, Transport};
-use rsipstack::sip::Transport as WireTransport;
+use rsipstack::sip::{self as wire, SipMessage, Transport as WireTransport};
 use rsipstack::transport::channel::ChannelConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
 use socket2::{SockRef, TcpKeepalive};
@@ -13,9 +17,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -31,6 +35,10 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_QUEUED: usize = 16_384;
 /// Bytes handed to the kernel at once.
 const WRITE_BYTES: usize = 64 * 1024;
+/// A server whose address moves is back within this time; afterwards calls that rang are over.
+const RETURN: Duration = Duration::from_secs(5);
+/// Kept for a connection that comes back.
+const MAX_WAITING_BYTES: usize = 1 << 20;
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,8 +54,80 @@ pub(super) struct Flow {
     pub(super) local: SocketAddr,
     /// Takes messages without waiting.
     pub(super) connection: SipConnection,
-    /// Set when it has ended.
-    pub(super) closed: watch::Receiver<bool>,
+    pub(super) tether: Tether,
+}
+
+/// One connection of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Link {
+    id: FlowId,
+    local: SocketAddr,
+}
+
+/// Tells the end of the connection that a message was sent over.
+#[derive(Debug, Clone)]
+pub(super) struct Tether {
+    links: watch::Receiver<Option<Link>>,
+    own: Link,
+}
+
+impl Tether {
+    /// Returns when no answer can come any more. One that may come late comes over the next connection, too, if that is there soon
+    /// and at the same port of ours.
+    pub(super) async fn ended(&mut self, may_come_late: bool) {
+        loop {
+            let own = self.own;
+            let _ = self.links.wait_for(|link| *link != Some(own)).await;
+            if !may_come_late {
+                return;
+            }
+            match tokio::time::timeout(RETURN, self.links.wait_for(Option::is_some))
+                .await
+                .map(|link| link.map(|link| *link))
+            {
+                Ok(Ok(Some(link))) if link.local == own.local => self.own = link,
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What a flow keeps from one connection to the next.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    connection: SipConnection,
+    queue: UnboundedReceiver<TransportEvent>,
+    links: watch::Sender<Option<Link>>,
+    /// Our end of the last connection, and when that ended.
+    last: Option<(SocketAddr, Instant)>,
+}
+
+impl Pipe {
+    async fn new(peer: Peer) -> Option<Self> {
+        let (_nothing, never) = unbounded_channel();
+        let (outgoing, queue) = unbounded_channel();
+        let channel = ChannelConnection::create_connection(never, outgoing, wire_addr(peer), None).await.ok()?;
+        Some(Self { connection: SipConnection::Channel(channel), queue, links: watch::Sender::new(None), last: None })
+    }
+
+    /// What waits for a new connection: nothing that was given up, as every request was.
+    fn waiting(&mut self) -> Vec<u8> {
+        let is_late = self.last.is_none_or(|(_, ended)| ended.elapsed() > RETURN);
+        let mut bytes = Vec::new();
+        while let Ok(event) = self.queue.try_recv() {
+            let is_wanted = match &event {
+                TransportEvent::Incoming(SipMessage::Response(_), ..) => true,
+                TransportEvent::Incoming(SipMessage::Request(request), ..) => {
+                    matches!(request.method, wire::Method::Ack | wire::Method::Cancel)
+                }
+                _ => false,
+            };
+            if is_wanted && !is_late && bytes.len() < MAX_WAITING_BYTES {
+                append(&mut bytes, event);
+            }
+        }
+        bytes
+    }
 }
 
 /// What a connection tells.
@@ -56,9 +136,9 @@ pub(super) enum FlowNote {
     /// It is there. Comes before its first message.
     Up(Flow),
     /// It could not be had.
-    Failed(Peer),
+    Failed(Peer, Option<Pipe>),
     /// It has ended.
-    Down(Peer, FlowId),
+    Down(Peer, FlowId, Pipe),
 }
 
 /// What every connection needs.
@@ -87,22 +167,23 @@ impl Flows {
         Self { inbound, notes, tls, sources, counts, next: Arc::default() }
     }
 
-    /// Connects, then serves the connection until it ends.
-    pub(super) async fn open(self, peer: Peer) {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer)).await {
-            Ok(Ok((stream, local))) => self.serve(stream, peer, local, false).await,
+    /// Connects, then serves the connection until it ends. With the pipe of the last one it is the same flow.
+    pub(super) async fn open(self, peer: Peer, pipe: Option<Pipe>) {
+        let last = pipe.as_ref().and_then(|pipe| pipe.last).map(|(local, _)| local);
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer, last)).await {
+            Ok(Ok((stream, local))) => self.serve(stream, peer, local, pipe, false).await,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a SIP connection could not be had");
-                let _ = self.notes.send(FlowNote::Failed(peer));
+                let _ = self.notes.send(FlowNote::Failed(peer, pipe));
             }
             Err(_) => {
-                let _ = self.notes.send(FlowNote::Failed(peer));
+                let _ = self.notes.send(FlowNote::Failed(peer, pipe));
             }
         }
     }
 
-    async fn connect(&self, peer: Peer) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
-        let stream = TcpStream::connect(peer.addr).await?;
+    async fn connect(&self, peer: Peer, last: Option<SocketAddr>) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+        let stream = connect_from(last, peer.addr).await?;
         tune(&stream)?;
         let local = stream.local_addr()?;
         Ok(match (peer.transport, &self.tls) {
@@ -137,7 +218,9 @@ impl Flows {
     }
 
     async fn accept(self, stream: TcpStream, peer: Peer) {
-        let Ok(local) = tune(&stream).and_then(|()| stream.local_addr()) else { return };
+        let Ok(local) = tune(&stream).and_then(|()| stream.local_addr()) else {
+            return;
+        };
         let stream: Box<dyn Stream> = match (peer.transport, &self.tls) {
             (Transport::Tls, Some(tls)) => match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => Box::new(stream),
@@ -146,18 +229,22 @@ impl Flows {
             (Transport::Tls, None) => return,
             (Transport::Tcp | Transport::Udp, _) => Box::new(stream),
         };
-        self.serve(stream, peer, local, true).await;
+        self.serve(stream, peer, local, None, true).await;
     }
 
-    async fn serve(self, stream: Box<dyn Stream>, peer: Peer, local: SocketAddr, is_inbound: bool) {
-        let (_nothing, never) = unbounded_channel();
-        let (outgoing, queue) = unbounded_channel();
-        let channel = ChannelConnection::create_connection(never, outgoing, wire_addr(peer), None).await;
-        let Ok(channel) = channel else { return };
-        let (closing, closed) = watch::channel(false);
+    async fn serve(self, stream: Box<dyn Stream>, peer: Peer, local: SocketAddr, pipe: Option<Pipe>, is_inbound: bool) {
+        let pipe = match pipe {
+            Some(pipe) => Some(pipe),
+            None => Pipe::new(peer).await,
+        };
+        let Some(mut pipe) = pipe else { return };
+        let first = pipe.waiting();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let flow = Flow { id, peer, local, connection: SipConnection::Channel(channel), closed };
-        let connection = flow.connection.clone();
+        let own = Link { id, local };
+        pipe.links.send_replace(Some(own));
+        let tether = Tether { links: pipe.links.subscribe(), own };
+        let connection = pipe.connection.clone();
+        let flow = Flow { id, peer, local, connection: connection.clone(), tether };
         if self.notes.send(FlowNote::Up(flow)).is_err() {
             return;
         }
@@ -166,13 +253,14 @@ impl Flows {
         // Side by side, so that two peers which both write a lot never wait for one another.
         let ended = tokio::select! {
             ended = self.read(read, peer, &connection, &pings, is_inbound) => ended,
-            ended = self.write(write, queue, &pings) => ended,
+            ended = self.write(write, first, &mut pipe.queue, &pings) => ended,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a SIP connection broke");
         }
-        let _ = closing.send(true);
-        let _ = self.notes.send(FlowNote::Down(peer, id));
+        pipe.links.send_replace(None);
+        pipe.last = Some((local, Instant::now()));
+        let _ = self.notes.send(FlowNote::Down(peer, id, pipe));
     }
 
     /// A message that can't be read is left out: the connection may carry thousands of users.
@@ -229,11 +317,16 @@ impl Flows {
     async fn write(
         &self,
         mut stream: impl AsyncWrite + Unpin,
-        mut queue: UnboundedReceiver<TransportEvent>,
+        mut bytes: Vec<u8>,
+        queue: &mut UnboundedReceiver<TransportEvent>,
         pings: &Notify,
     ) -> io::Result<()> {
-        let mut bytes = Vec::new();
         loop {
+            if !bytes.is_empty() {
+                tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await??;
+                tokio::time::timeout(WRITE_TIMEOUT, stream.flush()).await??;
+                bytes.clear();
+            }
             tokio::select! {
                 () = pings.notified() => bytes.extend_from_slice(b"\r\n"),
                 event = queue.recv() => {
@@ -247,11 +340,25 @@ impl Flows {
                     }
                 }
             }
-            tokio::time::timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await??;
-            tokio::time::timeout(WRITE_TIMEOUT, stream.flush()).await??;
-            bytes.clear();
         }
     }
+}
+
+/// From our end of the last connection, or another where that can't be had.
+async fn connect_from(last: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    if let Some(last) = last {
+        let socket = if last.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        let connected = match socket.bind(last) {
+            Ok(()) => socket.connect(to).await,
+            Err(error) => Err(error),
+        };
+        match connected {
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
+            other => return other,
+        }
+    }
+    TcpStream::connect(to).await
 }
 
 fn append(bytes: &mut Vec<u8>, event: TransportEvent) {

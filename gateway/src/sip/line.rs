@@ -4,7 +4,7 @@
 use super::aging::Aging;
 use super::client::{self, Acknowledged, Target, ack};
 use super::convert::{request_from_wire, request_to_wire, response_from_wire, response_to_wire};
-use super::flow::{Flow, FlowNote, Flows, wire_addr};
+use super::flow::{Flow, FlowNote, Flows, Pipe, wire_addr};
 use super::frame::Parsed;
 use super::server;
 use super::{Counts, Inbound};
@@ -119,6 +119,10 @@ pub(super) struct Line {
     opening: HashMap<Peer, Vec<Waiting>>,
     /// The machine waits for [`SipEvent::Up`] or [`SipEvent::Down`].
     asked: HashSet<Peer>,
+    /// Servers: of whom flows are kept when they break.
+    kept: HashSet<Peer>,
+    /// Between two connections.
+    pipes: HashMap<Peer, Pipe>,
     clients: HashMap<ClientTransaction, Arc<Notify>>,
     servers: HashMap<ServerTransaction, Server>,
     /// How many of the servers are for each peer.
@@ -153,6 +157,8 @@ impl Line {
             up: HashMap::new(),
             opening: HashMap::new(),
             asked: HashSet::new(),
+            kept: HashSet::new(),
+            pipes: HashMap::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
             load: HashMap::new(),
@@ -221,7 +227,8 @@ impl Line {
                     self.start(waiting, peer).await;
                 }
             }
-            FlowNote::Failed(peer) => {
+            FlowNote::Failed(peer, pipe) => {
+                self.keep(peer, pipe);
                 for waiting in self.opening.remove(&peer).unwrap_or_default() {
                     self.fail(waiting).await;
                 }
@@ -229,12 +236,19 @@ impl Line {
                     self.context.emit(SipEvent::Down { peer }).await;
                 }
             }
-            FlowNote::Down(peer, id) => {
+            FlowNote::Down(peer, id, pipe) => {
                 if self.up.get(&peer).is_some_and(|flow| flow.id == id) {
                     self.up.remove(&peer);
+                    self.keep(peer, Some(pipe));
                     self.context.emit(SipEvent::Down { peer }).await;
                 }
             }
+        }
+    }
+
+    fn keep(&mut self, peer: Peer, pipe: Option<Pipe>) {
+        if let Some(pipe) = pipe.filter(|_| self.kept.contains(&peer)) {
+            self.pipes.insert(peer, pipe);
         }
     }
 
@@ -270,6 +284,7 @@ impl Line {
             (None, Transport::Udp) => self.context.emit(SipEvent::Down { peer }).await,
             (None, Transport::Tcp | Transport::Tls) => {
                 self.asked.insert(peer);
+                self.kept.insert(peer);
                 self.connect(peer);
             }
         }
@@ -278,7 +293,7 @@ impl Line {
     /// The requests that wait for it.
     fn connect(&mut self, peer: Peer) -> &mut Vec<Waiting> {
         self.opening.entry(peer).or_insert_with(|| {
-            tokio::spawn(self.flows.clone().open(peer));
+            tokio::spawn(self.flows.clone().open(peer, self.pipes.remove(&peer)));
             Vec::new()
         })
     }
@@ -313,14 +328,14 @@ impl Line {
     }
 
     fn target(&self, peer: Peer) -> Option<Target> {
-        let (connection, closed) = match peer.transport {
+        let (connection, tether) = match peer.transport {
             Transport::Udp => (self.datagrams_to(peer)?.connection.clone(), None),
             Transport::Tcp | Transport::Tls => {
                 let flow = self.up.get(&peer)?;
-                (flow.connection.clone(), Some(flow.closed.clone()))
+                (flow.connection.clone(), Some(flow.tether.clone()))
             }
         };
-        Some(Target { connection, addr: wire_addr(peer), closed })
+        Some(Target { connection, addr: wire_addr(peer), tether })
     }
 
     fn datagrams_to(&self, peer: Peer) -> Option<&Datagrams> {
@@ -426,7 +441,7 @@ impl Line {
                 .clone()
                 .expect("rsipstack gives every server transaction its connection"),
             addr: wire_addr(from),
-            closed: None,
+            tether: None,
         };
         transaction.destination = Some(target.addr.clone());
         let Ok(request) = request_from_wire(&transaction.original) else {
@@ -475,12 +490,16 @@ impl Line {
         let is_final = response.status_code.kind() != StatusCodeKind::Provisional;
         let is_invite =
             response.cseq_header().and_then(|cseq| cseq.method()).is_ok_and(|method| method == Method::Invite);
-        let Ok(key) = TransactionKey::from_response(response, TransactionRole::Client) else { return false };
+        let Ok(key) = TransactionKey::from_response(response, TransactionRole::Client) else {
+            return false;
+        };
         if !is_final || !is_invite {
             return false;
         }
         if let Some(acknowledged) = self.acknowledged.get_mut(&key) {
-            let Ok(response) = response_from_wire(response) else { return true };
+            let Ok(response) = response_from_wire(response) else {
+                return true;
+            };
             if !response.is_success() {
                 return true;
             }
@@ -496,7 +515,7 @@ impl Line {
         let cached = self.context.endpoint.finished_transactions.get(&key).flatten();
         match cached {
             Some(SipMessage::Request(ack)) if ack.method == Method::Ack => {
-                let target = Target { connection: connection.clone(), addr: wire_addr(from), closed: None };
+                let target = Target { connection: connection.clone(), addr: wire_addr(from), tether: None };
                 target.send(ack).await;
                 true
             }
@@ -506,10 +525,12 @@ impl Line {
 
     /// 501 without a transaction; whoever repeats the request gets it again.
     async fn refuse(&self, request: &Request, from: Peer, connection: SipConnection) {
-        let Ok(request) = request_from_wire(request) else { return };
+        let Ok(request) = request_from_wire(request) else {
+            return;
+        };
         let response = SipResponse::to(&request, 501, "unknown");
         if let Ok(response) = response_to_wire(&response) {
-            Target { connection, addr: wire_addr(from), closed: None }.send(response).await;
+            Target { connection, addr: wire_addr(from), tether: None }.send(response).await;
         }
     }
 }
