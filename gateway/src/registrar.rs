@@ -43,7 +43,7 @@ impl RegistrarServer {
     /// One line that names the flag, its value and what is allowed.
     pub fn start(args: &RegistrarArgs) -> anyhow::Result<Self> {
         let listen = args.listen().map_err(anyhow::Error::msg)?;
-        let config = SipConfig { listen: listen.clone(), tls: args.tls()?, only_from: None, t1: None };
+        let config = SipConfig { listen: listen.clone(), tls: args.tls()?, ..SipConfig::default() };
         let (line, events) = SipLine::start(config).context("error: --sip-listen")?;
         let local: Vec<_> = listen.iter().filter_map(|(served, _)| Some((*served, line.local(*served)?))).collect();
         let settings = Settings {

@@ -16,7 +16,7 @@ use crate::telephony;
 use anyhow::Context;
 use gateway_core::config_hash::SharedSettings;
 use gateway_core::instance::Settings;
-use gateway_core::{Instance, Limits, Random, SealKey, SealRing};
+use gateway_core::{Instance, Limits, Random, SealKey, SealRing, SipSettings};
 use gateway_protocol::{BootId, InstanceId};
 use holdfast_config::{ClusterKeys, listen};
 use nix::sys::resource::{Resource, getrlimit};
@@ -69,12 +69,14 @@ impl Gateway {
         let (media, media_events) = start_media(&args, &limits)?;
         let metrics = Arc::new(Metrics::new().context("metric families collide")?);
         let (exit, exits) = watch::channel(false);
-        let sip = telephony::start(&args.sip)?;
+        let (sip, sip_settings) =
+            telephony::start(&args.sip, &limits)?.map(|started| (started.line, started.settings)).unzip();
         let sip_pulse = sip.as_ref().map(|(line, _)| line.pulse());
         if let Some((line, _)) = &sip {
             metrics.watch_sip(line.counts().clone());
         }
-        let machine = Instance::new(cluster.settings(&args, &limits)?, OsRandom, Instant::now(), unix_now());
+        let machine =
+            Instance::new(cluster.settings(&args, &limits, sip_settings), OsRandom, Instant::now(), unix_now());
         let (task, control) = control::create(machine, media.clone(), media_events, sip, metrics.clone(), exit.clone());
 
         let pulses: Vec<Arc<Pulse>> = ports.public.iter().map(|_| Arc::new(Pulse::new())).collect();
@@ -228,9 +230,8 @@ impl Cluster {
         Ok(Self { instance_id, boot_id: random_id(), keys, ring })
     }
 
-    fn settings(&self, args: &Args, limits: &Limits) -> anyhow::Result<Settings> {
-        let sip = telephony::settings(&args.sip, limits)?;
-        Ok(Settings {
+    fn settings(&self, args: &Args, limits: &Limits, sip: Option<SipSettings>) -> Settings {
+        Settings {
             instance_id: self.instance_id.clone(),
             boot_id: self.boot_id.clone(),
             limits: limits.clone(),
@@ -240,7 +241,7 @@ impl Cluster {
             drain_deadline: args.drain_deadline(),
             drain_notice: args.drain_notice(),
             shutdown_grace: args.shutdown_grace(),
-        })
+        }
     }
 
     fn reporter(

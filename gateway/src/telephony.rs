@@ -3,29 +3,34 @@
 use crate::args::SipArgs;
 use crate::sip::{SipConfig, SipLine, SipTls};
 use anyhow::Context;
-use gateway_core::sip::{SipEvent, Transport};
+use gateway_core::sip::{Peer, SipEvent, Transport};
 use gateway_core::{Limits, SipSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokio::sync::mpsc;
 
-/// The sockets: UDP to listen at, and connections to the servers that want them. `None` without a server.
-pub(crate) fn start(args: &SipArgs) -> anyhow::Result<Option<(SipLine, mpsc::Receiver<SipEvent>)>> {
-    if args.sip_registrar.is_empty() {
-        return Ok(None);
-    }
-    let listen = args.listen();
-    let servers = args.servers().map_err(anyhow::Error::msg)?;
-    let only_from = Some(servers.into_iter().map(|server| server.addr).collect());
-    let config = SipConfig { listen: vec![(Transport::Udp, listen)], tls: tls(args)?, only_from, t1: None };
-    let started = SipLine::start(config).with_context(|| format!("error: --sip-listen {listen}"))?;
-    Ok(Some(started))
+/// The SIP side, running, and the settings of its machine.
+pub(crate) struct Started {
+    pub(crate) line: (SipLine, mpsc::Receiver<SipEvent>),
+    pub(crate) settings: SipSettings,
 }
 
-/// Settings of the machine.
-pub(crate) fn settings(args: &SipArgs, limits: &Limits) -> anyhow::Result<Option<SipSettings>> {
+/// The sockets: UDP to listen at, and connections to the servers that want them. `None` without a server.
+pub(crate) fn start(args: &SipArgs, limits: &Limits) -> anyhow::Result<Option<Started>> {
+    // Looked up once for both, since the order of a name's addresses may change from one time to the next.
+    let (names, servers): (_, Vec<Peer>) = args.servers().map_err(anyhow::Error::msg)?.into_iter().unzip();
     let passwords = args.sip_credentials_file.as_deref().map(passwords).transpose()?.unwrap_or_default();
-    args.settings(limits.calls, passwords).map_err(anyhow::Error::msg)
+    let Some(settings) = args.settings(servers, limits.calls, passwords) else { return Ok(None) };
+    let listen = args.listen();
+    let config = SipConfig {
+        listen: vec![(Transport::Udp, listen)],
+        tls: tls(args)?,
+        servers: names,
+        only_from: Some(args.sip_trusted.clone()),
+        t1: None,
+    };
+    let line = SipLine::start(config).with_context(|| format!("error: --sip-listen {listen}"))?;
+    Ok(Some(Started { line, settings }))
 }
 
 /// Whether the files can be used.

@@ -1,5 +1,6 @@
 //! The flags of the SIP side.
 
+use crate::sip::{ServerName, Source};
 use clap::{Args, ValueEnum};
 use gateway_core::sdp::Security;
 use gateway_core::sip::{AgentSettings, Peer, SipUri, Transport};
@@ -13,9 +14,12 @@ use std::time::Duration;
 /// How an instance reaches SIP; without `--sip-registrar` it does not.
 #[derive(Debug, Clone, Args)]
 pub struct SipArgs {
-    /// SIP server where users are registered and through which every call goes, sip:HOST:PORT;transport=udp|tcp|tls; repeatable, the preferred one first
+    /// SIP server where users are registered and through which every call goes, sip:HOST:PORT;transport=udp|tcp|tls; repeatable, the preferred one first; a name is looked up again while nobody answers
     #[arg(long, value_name = "URI")]
     pub sip_registrar: Vec<String>,
+    /// Where a SIP server sends datagrams from besides its own address and port; without a port, from any; repeatable
+    #[arg(long, value_name = "IP[:PORT]", value_parser = source)]
+    pub sip_trusted: Vec<Source>,
     /// Where SIP is received, auto:PORT for the address towards the default route; a free port of 127.0.0.1 if absent
     #[arg(long, value_name = "IP:PORT", value_parser = super::own_address::parse)]
     pub sip_listen: Option<SocketAddr>,
@@ -31,7 +35,7 @@ pub struct SipArgs {
     /// Passwords of the users at the SIP server, a line USER:PASSWORD each
     #[arg(long, value_name = "FILE")]
     pub sip_credentials_file: Option<PathBuf>,
-    /// PEM file of the authorities that a TLS server's certificate must come from
+    /// PEM file of the authorities that a TLS server's certificate must come from; it must be for the host in --sip-registrar, or for --sip-domain if that is an address
     #[arg(long, value_name = "FILE")]
     pub sip_tls_ca: Option<PathBuf>,
     /// The far side hangs up by itself when this instance was silent for so long (RFC 4028)
@@ -60,8 +64,8 @@ pub enum SrtpFlag {
 }
 
 impl SipArgs {
-    /// The SIP servers, names looked up once.
-    pub fn servers(&self) -> Result<Vec<Peer>, String> {
+    /// The SIP servers by name, and where each was found first.
+    pub fn servers(&self) -> Result<Vec<(ServerName, Peer)>, String> {
         self.sip_registrar.iter().map(|uri| server(uri)).collect()
     }
 
@@ -89,12 +93,12 @@ impl SipArgs {
         (!self.sip_registrar.is_empty()).then(|| (*self.rtp_ports.start(), *self.rtp_ports.end()))
     }
 
-    /// Settings for the machine, or `None` without a server.
-    pub fn settings(&self, legs: u32, passwords: BTreeMap<String, String>) -> Result<Option<SipSettings>, String> {
-        let servers = self.servers()?;
-        let Some(domain) = self.domain() else { return Ok(None) };
+    /// Settings for the machine with these servers, or `None` without any.
+    pub fn settings(&self, servers: Vec<Peer>, legs: u32, passwords: BTreeMap<String, String>) -> Option<SipSettings> {
+        let domain = self.domain().filter(|_| !servers.is_empty())?;
         let agent = AgentSettings {
             servers,
+            trusted: self.sip_trusted.iter().map(|source| source.ip).collect(),
             realm: self.sip_realm.clone().unwrap_or_else(|| domain.clone()),
             domain: domain.clone(),
             session_expires: Duration::from_secs(self.sip_session_expires.into()),
@@ -108,15 +112,19 @@ impl SipArgs {
             SrtpFlag::Optional => Security::Optional,
             SrtpFlag::Required => Security::Required,
         };
-        Ok(Some(SipSettings { agent, dial: DialPlan::new(&domain, self.sip_allow.clone()), passwords, security }))
+        Some(SipSettings { agent, dial: DialPlan::new(&domain, self.sip_allow.clone()), passwords, security })
     }
 
     /// The first flag that can't be.
     pub fn check(&self) -> Result<(), String> {
-        if self.sip_registrar.is_empty() && (self.sip_domain.is_some() || !self.sip_allow.is_empty()) {
-            return Err("error: --sip-domain, --sip-allow: they need a --sip-registrar".to_owned());
+        let without = self.sip_registrar.is_empty();
+        if without && (self.sip_domain.is_some() || !self.sip_allow.is_empty() || !self.sip_trusted.is_empty()) {
+            return Err("error: --sip-domain, --sip-allow, --sip-trusted: they need a --sip-registrar".to_owned());
         }
-        self.servers()?;
+        let is_tls = |(_, peer): &(ServerName, Peer)| peer.transport == Transport::Tls;
+        if self.servers()?.iter().any(is_tls) && self.sip_tls_ca.is_none() {
+            return Err("error: --sip-registrar: a server over TLS needs --sip-tls-ca FILE".to_owned());
+        }
         let advertised = self.advertise();
         if !self.sip_registrar.is_empty() && advertised.is_unspecified() {
             return Err(format!(
@@ -129,7 +137,7 @@ impl SipArgs {
 }
 
 /// `sip:HOST:PORT;transport=..`; the port is 5060, or 5061 over TLS, the transport UDP unless named.
-fn server(text: &str) -> Result<Peer, String> {
+fn server(text: &str) -> Result<(ServerName, Peer), String> {
     let allowed = "sip:HOST:PORT;transport=udp, tcp or tls is allowed";
     let wrong = |why: &str| format!("error: --sip-registrar {text}: {why}; {allowed}");
     let uri = SipUri::parse(text).map_err(|error| wrong(&error.to_string()))?;
@@ -141,9 +149,15 @@ fn server(text: &str) -> Result<Peer, String> {
     };
     let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
     let host = uri.host.trim_start_matches('[').trim_end_matches(']');
-    let mut found = (host, port).to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
-    let addr = found.next().ok_or_else(|| wrong("the name has no address"))?;
-    Ok(Peer { transport, addr })
+    let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| wrong(&error.to_string()))?.collect();
+    let addr = *addrs.first().ok_or_else(|| wrong("the name has no address"))?;
+    Ok((ServerName { host: host.to_owned(), port, addrs }, Peer { transport, addr }))
+}
+
+fn source(text: &str) -> Result<Source, String> {
+    let with_port = text.parse::<SocketAddr>().map(|addr| Source { ip: addr.ip(), port: Some(addr.port()) });
+    let alone = || text.parse::<IpAddr>().map(|ip| Source { ip, port: None });
+    with_port.or_else(|_| alone()).map_err(|_| "IP or IP:PORT is allowed".to_owned())
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -162,6 +176,7 @@ mod tests {
 
     #[test]
     fn a_server_is_an_address_and_a_transport() {
+        let server = |text: &str| server(text).map(|(_, peer)| peer);
         let peer = |transport, addr: &str| Ok(Peer { transport, addr: addr.parse().expect("an address") });
         assert_eq!(server("sip:127.0.0.1"), peer(Transport::Udp, "127.0.0.1:5060"));
         assert_eq!(server("sip:127.0.0.1:5070;transport=tcp"), peer(Transport::Tcp, "127.0.0.1:5070"));
@@ -169,6 +184,22 @@ mod tests {
         for wrong in ["127.0.0.1", "sip:127.0.0.1;transport=sctp", "sips:127.0.0.1;transport=udp"] {
             assert!(server(wrong).is_err_and(|line| line.contains(wrong)), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_name_and_has_all_its_addresses() {
+        let (name, peer) = server("sip:localhost:5070;transport=tcp").expect("it is in every hosts file");
+        assert_eq!((name.host.as_str(), name.port), ("localhost", 5_070));
+        assert_eq!(name.addrs.first(), Some(&peer.addr));
+    }
+
+    #[test]
+    fn a_trusted_source_is_an_address_with_or_without_a_port() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(source("192.0.2.1"), Ok(Source { ip, port: None }));
+        assert_eq!(source("192.0.2.1:5070"), Ok(Source { ip, port: Some(5_070) }));
+        assert!(source("[2001:db8::1]:5060").is_ok() && source("2001:db8::1").is_ok());
+        assert!(["sip.example", "192.0.2.0/24", ""].iter().all(|wrong| source(wrong).is_err()));
     }
 
     #[test]

@@ -135,8 +135,8 @@ impl Pipe {
 pub(super) enum FlowNote {
     /// It is there. Comes before its first message.
     Up(Flow),
-    /// It could not be had.
-    Failed(Peer, Option<Pipe>),
+    /// It could not be had, for this reason.
+    Failed(Peer, Option<Pipe>, String),
     /// It has ended.
     Down(Peer, FlowId, Pipe),
 }
@@ -167,27 +167,29 @@ impl Flows {
         Self { inbound, notes, tls, sources, counts, next: Arc::default() }
     }
 
-    /// Connects, then serves the connection until it ends. With the pipe of the last one it is the same flow.
-    pub(super) async fn open(self, peer: Peer, pipe: Option<Pipe>) {
+    /// Connects to a peer that is known as `host`, then serves the connection until it ends. With the pipe of the last one it is
+    /// the same flow.
+    pub(super) async fn open(self, peer: Peer, host: String, pipe: Option<Pipe>) {
         let last = pipe.as_ref().and_then(|pipe| pipe.last).map(|(local, _)| local);
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer, last)).await {
-            Ok(Ok((stream, local))) => self.serve(stream, peer, local, pipe, false).await,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "a SIP connection could not be had");
-                let _ = self.notes.send(FlowNote::Failed(peer, pipe));
-            }
-            Err(_) => {
-                let _ = self.notes.send(FlowNote::Failed(peer, pipe));
-            }
-        }
+        let why = match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer, &host, last)).await {
+            Ok(Ok((stream, local))) => return self.serve(stream, peer, local, pipe, false).await,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        let _ = self.notes.send(FlowNote::Failed(peer, pipe, why));
     }
 
-    async fn connect(&self, peer: Peer, last: Option<SocketAddr>) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+    async fn connect(
+        &self,
+        peer: Peer,
+        host: &str,
+        last: Option<SocketAddr>,
+    ) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
         let stream = connect_from(last, peer.addr).await?;
         tune(&stream)?;
         let local = stream.local_addr()?;
         Ok(match (peer.transport, &self.tls) {
-            (Transport::Tls, Some(tls)) => (Box::new(tls.connect(stream).await?), local),
+            (Transport::Tls, Some(tls)) => (Box::new(tls.connect(stream, host).await?), local),
             (Transport::Tls, None) => return Err(io::Error::other("no TLS is configured")),
             (Transport::Tcp | Transport::Udp, _) => (Box::new(stream), local),
         })

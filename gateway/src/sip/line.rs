@@ -7,6 +7,7 @@ use super::convert::{request_from_wire, request_to_wire, response_from_wire, res
 use super::flow::{Flow, FlowNote, Flows, Pipe, wire_addr};
 use super::frame::Parsed;
 use super::server;
+use super::servers::Servers;
 use super::{Counts, Inbound};
 use futures_util::FutureExt;
 use gateway_core::sip::{
@@ -65,6 +66,8 @@ pub(super) enum Note {
     ClientEnded(ClientTransaction),
     Acknowledged(Box<Acknowledged>),
     ServerEnded(ServerTransaction),
+    /// A server's name leads there.
+    Found(usize, Vec<SocketAddr>),
 }
 
 /// An ACK to a 2xx names its INVITE by these: Call-ID, the caller's tag, the number in CSeq.
@@ -114,6 +117,7 @@ pub(super) struct Line {
     incoming: TransactionReceiver,
     flows: Flows,
     datagrams: Vec<Datagrams>,
+    names: Servers,
     counts: Arc<Counts>,
     up: HashMap<Peer, Flow>,
     opening: HashMap<Peer, Vec<Waiting>>,
@@ -141,6 +145,7 @@ impl Line {
         incoming: TransactionReceiver,
         flows: Flows,
         datagrams: Vec<Datagrams>,
+        names: Servers,
         t1: Duration,
         mut ends: Ends,
     ) {
@@ -153,6 +158,7 @@ impl Line {
             incoming,
             flows,
             datagrams,
+            names,
             counts,
             up: HashMap::new(),
             opening: HashMap::new(),
@@ -171,7 +177,7 @@ impl Line {
         loop {
             tokio::select! {
                 biased;
-                Some(note) = noted.recv() => line.note(note),
+                Some(note) = noted.recv() => line.note(note).await,
                 Some(note) = ends.flow_notes.recv() => line.flow_note(note).await,
                 command = ends.commands.recv() => match command {
                     Some(command) => line.act(command).await,
@@ -187,8 +193,12 @@ impl Line {
         }
     }
 
-    fn note(&mut self, note: Note) {
+    async fn note(&mut self, note: Note) {
         match note {
+            Note::Found(server, addrs) => {
+                self.names.note_found(server, &addrs);
+                self.context.emit(SipEvent::Found { server, addrs }).await;
+            }
             Note::ClientEnded(id) => {
                 self.clients.remove(&id);
             }
@@ -221,18 +231,20 @@ impl Line {
                 let (peer, local) = (flow.peer, flow.local);
                 self.up.insert(peer, flow);
                 if self.asked.remove(&peer) {
+                    self.names.note_reached(peer);
                     self.context.emit(SipEvent::Up { peer, local }).await;
                 }
                 for waiting in self.opening.remove(&peer).unwrap_or_default() {
                     self.start(waiting, peer).await;
                 }
             }
-            FlowNote::Failed(peer, pipe) => {
+            FlowNote::Failed(peer, pipe, why) => {
                 self.keep(peer, pipe);
                 for waiting in self.opening.remove(&peer).unwrap_or_default() {
                     self.fail(waiting).await;
                 }
                 if self.asked.remove(&peer) {
+                    self.names.note_failed(peer, why);
                     self.context.emit(SipEvent::Down { peer }).await;
                 }
             }
@@ -255,6 +267,17 @@ impl Line {
     async fn act(&mut self, command: SipCommand) {
         match command {
             SipCommand::Open { peer } => self.open(peer).await,
+            SipCommand::Forget { peer } => {
+                self.asked.remove(&peer);
+                self.flows.sources.forget(peer.addr);
+                self.names.forget(peer);
+                self.kept.remove(&peer);
+                self.pipes.remove(&peer);
+            }
+            SipCommand::LookUp { server } => {
+                let (found, context) = (self.names.look_up(server), self.context.clone());
+                tokio::spawn(async move { context.note(Note::Found(server, found.await)) });
+            }
             SipCommand::Request { transaction, to, request } => {
                 let cancel = Arc::new(Notify::new());
                 let request = Waiting::Request(transaction, request, cancel.clone());
@@ -275,6 +298,7 @@ impl Line {
     }
 
     async fn open(&mut self, peer: Peer) {
+        self.flows.sources.open(peer.addr);
         let local = match peer.transport {
             Transport::Udp => self.datagrams_to(peer).map(|datagrams| seen_by(datagrams.local, peer.addr)),
             Transport::Tcp | Transport::Tls => self.up.get(&peer).map(|flow| flow.local),
@@ -293,7 +317,7 @@ impl Line {
     /// The requests that wait for it.
     fn connect(&mut self, peer: Peer) -> &mut Vec<Waiting> {
         self.opening.entry(peer).or_insert_with(|| {
-            tokio::spawn(self.flows.clone().open(peer, self.pipes.remove(&peer)));
+            tokio::spawn(self.flows.clone().open(peer, self.names.host_of(peer), self.pipes.remove(&peer)));
             Vec::new()
         })
     }

@@ -14,6 +14,7 @@ mod flow;
 mod frame;
 mod line;
 mod server;
+mod servers;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use rsipstack::EndpointBuilder;
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transport::SipConnection;
 use rsipstack::transport::udp::UdpConnection;
+use servers::Servers;
 use sources::{Sources, Verdict};
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +40,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
+pub use sources::Source;
 pub use tls::SipTls;
 
 /// Events that wait for the machine; then the sockets wait too, and what comes over UDP is lost.
@@ -58,11 +61,24 @@ pub struct SipConfig {
     pub listen: Vec<(Transport, SocketAddr)>,
     /// Needed for [`Transport::Tls`], to listen and to connect.
     pub tls: Option<SipTls>,
-    /// If named, nobody else is listened to: datagrams from exactly these, connections from their addresses. Otherwise each
-    /// address has a share.
-    pub only_from: Option<Vec<SocketAddr>>,
+    /// The servers as the machine counts them, for [`SipCommand::LookUp`] and for TLS.
+    pub servers: Vec<ServerName>,
+    /// If given, nobody is listened to but these and those whom [`SipCommand::Open`] named: datagrams from exactly there,
+    /// connections from their addresses. Otherwise each address has a share.
+    pub only_from: Option<Vec<Source>>,
     /// RFC 3261's T1, from which all times of transactions follow; 500 ms if absent.
     pub t1: Option<Duration>,
+}
+
+/// By what a server is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerName {
+    /// A name, or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Where it was found last.
+    pub addrs: Vec<SocketAddr>,
 }
 
 /// Why a line could not be started.
@@ -320,7 +336,8 @@ async fn run(
         }
     }
     let ends = Ends { commands, inbound: received, flow_notes: noted, events };
-    Line::run(endpoint.inner.clone(), incoming, flows, datagrams, t1, ends).await;
+    let servers = Servers::new(config.servers);
+    Line::run(endpoint.inner.clone(), incoming, flows, datagrams, servers, t1, ends).await;
 }
 
 async fn serve_udp(socket: std::net::UdpSocket, local: SocketAddr, flows: &Flows) -> io::Result<Datagrams> {

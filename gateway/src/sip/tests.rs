@@ -35,7 +35,7 @@ impl End {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = vec![(Transport::Udp, any), (Transport::Tcp, any)];
         let (line, events) =
-            SipLine::start(SipConfig { listen, tls: None, only_from: None, t1: Some(t1) }).expect("free ports");
+            SipLine::start(SipConfig { listen, t1: Some(t1), ..SipConfig::default() }).expect("free ports");
         Self { line, events, next: 0 }
     }
 

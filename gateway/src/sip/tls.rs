@@ -1,6 +1,7 @@
 //! TLS under SIP: who we are to those who connect, and whom we believe when we connect.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
@@ -13,7 +14,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 #[derive(Default)]
 pub struct SipTls {
     acceptor: Option<TlsAcceptor>,
-    connector: Option<(TlsConnector, ServerName<'static>)>,
+    connector: Option<TlsConnector>,
+    /// The name of servers of which only the address is known.
+    domain: String,
 }
 
 impl SipTls {
@@ -35,23 +38,27 @@ impl SipTls {
         Ok(self)
     }
 
-    /// Connects to servers that show a certificate for `name` from one of these authorities (PEM).
+    /// Connects to servers that show a certificate from one of these authorities (PEM): for the name by which they are known
+    /// (RFC 5922 §7.1), or for `domain` if that is an address.
     ///
     /// # Errors
     ///
     /// When they can't be read.
-    pub fn with_authorities(mut self, authorities: &[u8], name: &str) -> io::Result<Self> {
+    pub fn with_authorities(mut self, authorities: &[u8], domain: &str) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authorities) {
             roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
         }
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        if roots.is_empty() {
+            return Err(io::Error::other("no certificate is in it"));
+        }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        self.connector = Some((TlsConnector::from(Arc::new(config)), name));
+        self.connector = Some(TlsConnector::from(Arc::new(config)));
+        domain.clone_into(&mut self.domain);
         Ok(self)
     }
 
@@ -60,8 +67,11 @@ impl SipTls {
         acceptor.accept(stream).await
     }
 
-    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<client::TlsStream<TcpStream>> {
-        let (connector, name) = self.connector.as_ref().ok_or_else(|| io::Error::other("no authorities"))?;
-        connector.connect(name.clone(), stream).await
+    /// `host`: by what the server is known, a name or an address.
+    pub(super) async fn connect(&self, stream: TcpStream, host: &str) -> io::Result<client::TlsStream<TcpStream>> {
+        let connector = self.connector.as_ref().ok_or_else(|| io::Error::other("no authorities"))?;
+        let name = if host.parse::<IpAddr>().is_ok() { &self.domain } else { host };
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        connector.connect(name, stream).await
     }
 }

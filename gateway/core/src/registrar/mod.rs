@@ -156,7 +156,7 @@ impl Registrar {
     /// Takes what happened at the sockets.
     pub fn handle(&mut self, event: SipEvent, now: Instant) {
         match event {
-            SipEvent::Up { .. } | SipEvent::NeverAcked(_) => {}
+            SipEvent::Up { .. } | SipEvent::Found { .. } | SipEvent::NeverAcked(_) => {}
             SipEvent::Down { peer } => self.bindings.drop_peer(peer, now),
             SipEvent::Request { transaction, from, request } => self.request(transaction, from, request, now),
             SipEvent::Response { transaction, response } => self.relay_response(transaction, response, now),

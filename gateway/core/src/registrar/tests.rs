@@ -68,7 +68,9 @@ impl World {
                 SipCommand::Request { transaction, to, request } => out.requests.push((transaction, to, request)),
                 SipCommand::Send { to, request } => out.sent.push((to, request)),
                 SipCommand::Cancel(transaction) => out.cancels.push(transaction),
-                SipCommand::Open { .. } => panic!("a registrar opens no flow by itself"),
+                SipCommand::Open { .. } | SipCommand::Forget { .. } | SipCommand::LookUp { .. } => {
+                    panic!("a registrar opens no flow by itself")
+                }
             }
         }
         out

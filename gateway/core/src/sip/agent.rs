@@ -29,6 +29,7 @@ use leg::{Leg, LegState};
 use registering::Lease;
 use servers::Server;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use leg::{LeaseId, LegEnd, LegId};
@@ -45,6 +46,8 @@ const MAX_HELD: usize = 64;
 pub struct AgentSettings {
     /// SIP servers, the preferred one first.
     pub servers: Vec<Peer>,
+    /// Addresses from which servers send besides their own; what comes from there is as if from the first server.
+    pub trusted: Vec<IpAddr>,
     /// The domain of the users' addresses.
     pub domain: String,
     /// Digest is answered for this realm only.
@@ -340,6 +343,7 @@ impl Agent {
         match event {
             SipEvent::Up { peer, local } => self.handle_up(peer, local, now),
             SipEvent::Down { peer } => self.handle_down(peer, now),
+            SipEvent::Found { server, addrs } => self.handle_found(server, &addrs, now),
             SipEvent::Response { transaction, response } => self.handle_response(transaction, response, now),
             SipEvent::Failed { transaction, why } => self.handle_failed(transaction, why, now),
             SipEvent::Request { transaction, from, request } => self.handle_request(transaction, from, request, now),

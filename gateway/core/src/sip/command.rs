@@ -59,6 +59,16 @@ pub enum SipCommand {
         /// To whom.
         peer: Peer,
     },
+    /// Listen no more to a peer that was opened.
+    Forget {
+        /// To whom.
+        peer: Peer,
+    },
+    /// Look the name of a server up again; owes [`SipEvent::Found`].
+    LookUp {
+        /// Its place in the settings.
+        server: usize,
+    },
     /// Start a client transaction. The request is complete but for Content-Length; its topmost Via names the branch.
     /// Owes responses, ended by a final one or [`SipEvent::Failed`].
     Request {
@@ -102,6 +112,13 @@ pub enum SipEvent {
     Down {
         /// To whom.
         peer: Peer,
+    },
+    /// A server's name was looked up.
+    Found {
+        /// Its place in the settings.
+        server: usize,
+        /// Its addresses, the preferred one first; none if the name has none, or could not be looked up.
+        addrs: Vec<SocketAddr>,
     },
     /// A response came. The ACK to any final response to an INVITE was sent by the shell, but for a response with a
     /// second Via, which is another's to acknowledge.

@@ -99,7 +99,7 @@ impl Far {
             SipEvent::Failed { transaction, .. } => self.heard.push_back(Heard::Failed(transaction)),
             SipEvent::Cancelled(transaction) => self.heard.push_back(Heard::Cancelled(transaction)),
             SipEvent::Acked { transaction, request } => self.heard.push_back(Heard::Acked(transaction, request)),
-            SipEvent::Up { .. } | SipEvent::Down { .. } | SipEvent::NeverAcked(_) => {}
+            SipEvent::Up { .. } | SipEvent::Down { .. } | SipEvent::Found { .. } | SipEvent::NeverAcked(_) => {}
         }
     }
 

@@ -51,6 +51,7 @@ pub(crate) struct Gateway {
 /// What a test may want otherwise.
 pub(crate) struct Options {
     pub(crate) dial: Vec<&'static str>,
+    pub(crate) trusted: Vec<IpAddr>,
     pub(crate) passwords: Vec<(&'static str, &'static str)>,
     pub(crate) limits: Limits,
     pub(crate) session_expires: Duration,
@@ -60,6 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             dial: vec!["*"],
+            trusted: Vec::new(),
             passwords: Vec::new(),
             limits: Limits::default(),
             session_expires: Duration::from_secs(1_800),
@@ -72,6 +74,7 @@ impl Gateway {
         let ring = SealRing::new(vec![SealKey { id: [1; 4], key: [7; 32] }]).expect("one key");
         let agent = AgentSettings {
             servers,
+            trusted: options.trusted.clone(),
             domain: DOMAIN.to_owned(),
             realm: DOMAIN.to_owned(),
             session_expires: options.session_expires,
@@ -171,7 +174,10 @@ impl Gateway {
                 self.left.push(Left::Response(response.status, method));
             }
             SipCommand::Cancel(_) => self.left.push(Left::Cancel),
-            SipCommand::Open { .. } | SipCommand::Send { .. } => {}
+            SipCommand::Open { .. }
+            | SipCommand::Forget { .. }
+            | SipCommand::LookUp { .. }
+            | SipCommand::Send { .. } => {}
         }
     }
 

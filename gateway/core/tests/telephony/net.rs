@@ -58,6 +58,10 @@ pub(crate) struct Net {
     by_client: BTreeMap<(HostId, ClientTransaction), ServerTransaction>,
     last: u64,
     last_port: u16,
+    /// What the names of the servers mean by now.
+    pub(crate) names: BTreeMap<usize, Vec<SocketAddr>>,
+    pub(crate) lookups: usize,
+    pub(crate) forgotten: Vec<Peer>,
     pub(crate) swallow_acks: bool,
     /// Goes into the next ACK that a shell sends.
     pub(crate) ack_sdp: Option<String>,
@@ -117,6 +121,12 @@ impl Net {
     pub(crate) fn act(&mut self, host: HostId, ip: IpAddr, command: SipCommand, now: Instant) {
         match command {
             SipCommand::Open { peer } => self.open(host, ip, peer),
+            SipCommand::Forget { peer } => self.forgotten.push(peer),
+            SipCommand::LookUp { server } => {
+                self.lookups += 1;
+                let addrs = self.names.get(&server).cloned().unwrap_or_default();
+                self.arrived.push_back((host, SipEvent::Found { server, addrs }));
+            }
             SipCommand::Request { transaction, to, request } if request.method == Method::Cancel => {
                 self.foreign_cancel(host, transaction, to, &request, now);
             }

@@ -1,4 +1,4 @@
-use super::super::SipTls;
+use super::super::{ServerName, SipTls};
 use super::*;
 use gateway_core::sip::SendFailure;
 use std::time::Instant;
@@ -90,8 +90,8 @@ const KEY: &[u8] = include_bytes!("tls/key.pem");
 
 fn under_tls(tls: SipTls) -> End {
     let listen = vec![(Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 0)))];
-    let (line, events) =
-        SipLine::start(SipConfig { listen, tls: Some(tls), only_from: None, t1: Some(T1) }).expect("a free port");
+    let (line, events) = SipLine::start(SipConfig { listen, tls: Some(tls), t1: Some(T1), ..SipConfig::default() })
+        .expect("a free port");
     End { line, events, next: 0 }
 }
 
@@ -121,4 +121,39 @@ async fn tls_goes_to_who_shows_the_right_certificate() {
         );
         assert_eq!(far.next().await, SipEvent::Down { peer: from });
     }
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_when_the_machine_asks() {
+    let localhost = ServerName { host: "localhost".to_owned(), port: 5_070, addrs: Vec::new() };
+    let nowhere = ServerName { host: "nowhere.invalid".to_owned(), port: 5_070, addrs: Vec::new() };
+    let config = SipConfig { servers: vec![localhost, nowhere], ..SipConfig::default() };
+    let (line, events) = SipLine::start(config).expect("no port is needed");
+    let mut near = End { line, events, next: 0 };
+    near.line.act(SipCommand::LookUp { server: 0 });
+    let SipEvent::Found { server: 0, addrs } = near.next().await else { panic!("the name was looked up") };
+    assert!(addrs.contains(&SocketAddr::from(([127, 0, 0, 1], 5_070))), "{addrs:?}");
+    for server in [1, 2] {
+        near.line.act(SipCommand::LookUp { server });
+        assert_eq!(near.next().await, SipEvent::Found { server, addrs: Vec::new() });
+    }
+}
+
+#[tokio::test]
+async fn only_who_was_opened_is_heard_until_it_is_forgotten() {
+    let listen = vec![(Transport::Udp, SocketAddr::from(([127, 0, 0, 1], 0)))];
+    let config = SipConfig { listen, only_from: Some(Vec::new()), t1: Some(T1), ..SipConfig::default() };
+    let (line, events) = SipLine::start(config).expect("a free port");
+    let (mut near, mut far) = (End { line, events, next: 0 }, End::new());
+    let (here, there) = (near.peer(Transport::Udp), far.peer(Transport::Udp));
+    near.line.act(SipCommand::Open { peer: there });
+    assert!(matches!(near.next().await, SipEvent::Up { .. }));
+    far.send(here, request(Method::Options, Transport::Udp, "a"));
+    let (transaction, _, received) = near.request().await;
+    near.respond(transaction, &received, 200);
+    assert_eq!(far.response().await.status, 200);
+    near.line.act(SipCommand::Forget { peer: there });
+    let asked = far.send(here, request(Method::Options, Transport::Udp, "b"));
+    assert_eq!(far.next().await, SipEvent::Failed { transaction: asked, why: SendFailure::TimedOut });
+    assert!(near.line.counts().strangers() > 0);
 }

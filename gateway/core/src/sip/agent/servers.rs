@@ -1,4 +1,7 @@
 //! The SIP servers: a warm flow to each, and a heartbeat of our own, since a hung server keeps its connections.
+//!
+//! A server that does not answer may have another address by now: its name is looked up again until it answers. One that answers
+//! keeps its address, whatever becomes of its name, and a name without addresses changes nothing.
 
 use super::{ALLOW, Agent, Due, Pending, Purpose, request};
 use crate::sip::command::{Peer, SipCommand};
@@ -12,6 +15,10 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_millis(1_500);
 /// A flow that is down is opened again after this.
 const REOPEN: Duration = Duration::from_millis(500);
+/// A flow that is neither up nor down after this time is asked for again.
+const OPENING: Duration = Duration::from_secs(6);
+/// Between two looks for the address of a server that does not answer.
+const LOOK_UP: Duration = Duration::from_secs(1);
 /// When a server is back, this many users register in a second.
 const RATE: u32 = 2_000;
 
@@ -25,26 +32,48 @@ pub(super) struct Server {
     pub(super) alive: bool,
     heard: Instant,
     due: Instant,
-    opening: bool,
+    /// Since when a flow is being opened.
+    opening: Option<Instant>,
+    lookup: Lookup,
+}
+
+/// The search for the address of a server that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// The next one may begin at this time.
+    From(Instant),
+    /// The shell looks.
+    Asked,
 }
 
 impl Server {
     pub(super) fn new(peer: Peer, now: Instant) -> Self {
-        Self { peer, local: None, is_up: false, alive: false, heard: now, due: now, opening: false }
+        // It was looked up just now.
+        let lookup = Lookup::From(now + LOOK_UP);
+        Self { peer, local: None, is_up: false, alive: false, heard: now, due: now, opening: None, lookup }
     }
 }
 
+/// Where to try next when nobody answers at `current`: the addresses of a name take turns (RFC 3263 §4.3). `None` if there is
+/// nothing else.
+fn another(current: SocketAddr, found: &[SocketAddr]) -> Option<SocketAddr> {
+    let next = found.iter().position(|addr| *addr == current).map_or(0, |place| place + 1);
+    found.iter().cycle().nth(next).copied().filter(|addr| *addr != current)
+}
+
 impl Agent {
-    /// The server that `from` is, if it is one. Over TCP a server may call back from a port of its own.
+    /// The server that `from` is, if it is one. Over TCP a server may call back from a port of its own; over UDP from where
+    /// an operator says that it does.
     pub(super) fn server_of(&self, from: Peer) -> Option<usize> {
         let exact = self.servers.iter().position(|server| server.peer == from);
-        exact.or_else(|| {
-            let same_host = |server: &super::Server| server.peer.addr.ip() == from.addr.ip();
-            let connection = from.transport.is_reliable();
-            self.servers
-                .iter()
-                .position(|server| connection && server.peer.transport == from.transport && same_host(server))
-        })
+        let is_trusted = self.settings.trusted.contains(&from.addr.ip());
+        let calls_back = |server: &Server| {
+            let same_host = server.peer.addr.ip() == from.addr.ip();
+            same_host && server.peer.transport == from.transport && (from.transport.is_reliable() || is_trusted)
+        };
+        exact
+            .or_else(|| self.servers.iter().position(calls_back))
+            .or_else(|| (is_trusted && !self.servers.is_empty()).then_some(0))
     }
 
     /// The server that new calls of a lease go through: the first that works and knows the user.
@@ -69,27 +98,45 @@ impl Agent {
 
     pub(super) fn handle_server_timeout(&mut self, index: usize, now: Instant) {
         let server = &mut self.servers[index];
-        match server.is_up {
-            false if !server.opening => {
-                server.opening = true;
-                server.due = now + SILENCE * 4;
-                let peer = server.peer;
-                self.commands.push_back(SipCommand::Open { peer });
+        server.due = now + HEARTBEAT;
+        if server.is_up {
+            if server.alive && now.saturating_duration_since(server.heard) >= SILENCE {
+                server.alive = false;
+                self.suspend_registrations(index, "sip-server-silent");
             }
-            false => {
-                // Neither up nor down was told in all that time: ask again.
-                server.opening = false;
-                server.due = now + REOPEN;
-            }
-            true => {
-                server.due = now + HEARTBEAT;
-                if server.alive && now.saturating_duration_since(server.heard) >= SILENCE {
-                    server.alive = false;
-                    self.suspend_registrations(index, "sip-server-silent");
-                }
-                self.beat(index);
-            }
+            self.beat(index);
+        } else if server.opening.is_none_or(|since| now.saturating_duration_since(since) >= OPENING) {
+            server.opening = Some(now);
+            let peer = server.peer;
+            self.commands.push_back(SipCommand::Open { peer });
         }
+        self.look_up(index, now);
+        self.settle_server(index);
+    }
+
+    /// Looks for a server that does not answer.
+    fn look_up(&mut self, index: usize, now: Instant) {
+        let server = &mut self.servers[index];
+        let is_due = matches!(server.lookup, Lookup::From(at) if at <= now);
+        if !server.alive && is_due {
+            server.lookup = Lookup::Asked;
+            self.commands.push_back(SipCommand::LookUp { server: index });
+        }
+    }
+
+    /// What the name of a server means now.
+    pub(super) fn handle_found(&mut self, index: usize, found: &[SocketAddr], now: Instant) {
+        let Some(server) = self.servers.get_mut(index) else { return };
+        server.lookup = Lookup::From(now + LOOK_UP);
+        let Some(addr) = another(server.peer.addr, found).filter(|_| !server.alive) else { return };
+        let (old, new) = (server.peer, Peer { addr, ..server.peer });
+        if self.servers.iter().any(|server| server.peer == new) {
+            return;
+        }
+        let server = &mut self.servers[index];
+        (server.peer, server.is_up, server.opening, server.due) = (new, false, Some(now), now + HEARTBEAT);
+        self.commands.push_back(SipCommand::Forget { peer: old });
+        self.commands.push_back(SipCommand::Open { peer: new });
         self.settle_server(index);
     }
 
@@ -117,7 +164,7 @@ impl Agent {
     pub(super) fn handle_up(&mut self, peer: Peer, local: SocketAddr, now: Instant) {
         let Some(index) = self.servers.iter().position(|server| server.peer == peer) else { return };
         let server = &mut self.servers[index];
-        (server.local, server.is_up, server.opening) = (Some(local), true, false);
+        (server.local, server.is_up, server.opening) = (Some(local), true, None);
         (server.heard, server.due) = (now, now + HEARTBEAT);
         self.beat(index);
         self.settle_server(index);
@@ -126,8 +173,32 @@ impl Agent {
     pub(super) fn handle_down(&mut self, peer: Peer, now: Instant) {
         let Some(index) = self.servers.iter().position(|server| server.peer == peer) else { return };
         let server = &mut self.servers[index];
-        (server.is_up, server.opening, server.alive, server.due) = (false, false, false, now + REOPEN);
+        (server.is_up, server.opening, server.alive, server.due) = (false, None, false, now + REOPEN);
         self.suspend_registrations(index, "sip-server-unreachable");
+        self.look_up(index, now);
         self.settle_server(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(last: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], 5_060))
+    }
+
+    #[test]
+    fn the_addresses_of_a_name_take_turns() {
+        assert_eq!(another(addr(1), &[addr(2)]), Some(addr(2)));
+        assert_eq!(another(addr(1), &[addr(1), addr(2)]), Some(addr(2)));
+        assert_eq!(another(addr(2), &[addr(1), addr(2)]), Some(addr(1)));
+        assert_eq!(another(addr(3), &[addr(1), addr(2)]), Some(addr(1)));
+    }
+
+    #[test]
+    fn a_name_that_says_nothing_new_changes_nothing() {
+        assert_eq!(another(addr(1), &[]), None);
+        assert_eq!(another(addr(1), &[addr(1)]), None);
     }
 }
