@@ -1,8 +1,9 @@
 //! The line of a phone that speaks UDP, as most do: known at every server, reached by each of them, and for what it says within a
-//! call bound to the way that the call has taken. What is lost it does not say again.
+//! call bound to the way that the call has taken. What is lost it does not say again; what it is asked again it answers again.
 
 use anyhow::Context;
 use loadtest::sip_phone::message::Message;
+use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub(crate) struct LineOut {
     socket: Arc<UdpSocket>,
     /// Where calls of its own go.
     server: Arc<Mutex<SocketAddr>>,
+    /// By Via and CSeq of what it was asked.
+    answers: Arc<Mutex<HashMap<String, Option<Message>>>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,22 @@ impl LineOut {
         let server = *self.server.lock().expect("not poisoned");
         let to = next_hop(&message).unwrap_or(server);
         self.say(&message, to);
+        if message.status().is_some() {
+            self.answers.lock().expect("not poisoned").insert(name(&message), Some(message));
+        }
+    }
+
+    /// True if it was asked this before.
+    fn is_known(&self, request: &Message) -> bool {
+        let known = match self.answers.lock().expect("not poisoned").entry(name(request)) {
+            std::collections::hash_map::Entry::Occupied(known) => known.get().clone(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(None);
+                return false;
+            }
+        };
+        known.into_iter().for_each(|answer| self.send(answer));
+        true
     }
 
     fn say(&self, message: &Message, to: SocketAddr) {
@@ -63,7 +82,12 @@ impl Line {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
         let inbound = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
-        let out = LineOut { local, socket: Arc::new(socket), server: Arc::new(Mutex::new(servers[0])) };
+        let out = LineOut {
+            local,
+            socket: Arc::new(socket),
+            server: Arc::new(Mutex::new(servers[0])),
+            answers: Arc::default(),
+        };
         Ok(Self { out, inbound, servers })
     }
 
@@ -71,7 +95,8 @@ impl Line {
         let mut datagram = vec![0; MAX_DATAGRAM];
         loop {
             let Ok((length, _)) = self.inbound.recv_from(&mut datagram).await else { continue };
-            if let Ok(Some(message)) = Message::take(&mut datagram[..length].to_vec()) {
+            let Ok(Some(message)) = Message::take(&mut datagram[..length].to_vec()) else { continue };
+            if message.status().is_some() || !self.out.is_known(&message) {
                 return Some(message);
             }
         }
@@ -99,6 +124,10 @@ impl Line {
         }
         Ok(())
     }
+}
+
+fn name(message: &Message) -> String {
+    format!("{} {}", message.header("Via"), message.header("CSeq"))
 }
 
 /// A response goes back by its topmost Via, a request by its topmost Route.

@@ -13,7 +13,9 @@ mod line;
 mod phone;
 #[path = "../telephony/tone.rs"]
 mod tone;
+mod verbs;
 
 mod a_pair_has_two_addresses;
+mod an_address_that_moves_keeps_calls;
 mod five_hundred_users_return;
 mod servers_that_hang_are_found;

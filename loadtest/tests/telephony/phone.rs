@@ -16,7 +16,7 @@ const EVENTS: u8 = 101;
 const STEP: u16 = 160;
 
 pub(crate) struct Phone {
-    user: String,
+    pub(crate) user: String,
     pub(crate) line: Line,
     rtp: Rtp,
     dialog: Option<Dialog>,
@@ -56,7 +56,7 @@ impl Phone {
         Self { user: user.to_owned(), line, rtp: Rtp::start(hertz).await, dialog: None, made: 0, events: true }
     }
 
-    fn sdp(&self, version: u32) -> String {
+    pub(crate) fn sdp(&self, version: u32) -> String {
         let port = self.rtp.socket.local_addr().expect("bound").port();
         let common = format!(
             "v=0\r\no=phone 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0"
@@ -102,11 +102,24 @@ impl Phone {
 
     /// Answers the call, or the change of it, that comes next.
     pub(crate) async fn answers(&mut self) -> Message {
+        let invite = self.rings().await;
+        self.picks_up(&invite).await;
+        invite
+    }
+
+    /// Rings for the call that comes next.
+    pub(crate) async fn rings(&mut self) -> Message {
         let invite = self.hears("INVITE").await;
+        let contact = self.line.out.contact(&self.user);
+        self.line.out.send(Message::response(&invite, 180, "phone").with("Contact", contact));
+        invite
+    }
+
+    /// Answers it.
+    pub(crate) async fn picks_up(&mut self, invite: &Message) {
         self.take(&invite.body);
         let contact = self.line.out.contact(&self.user);
-        self.line.out.send(Message::response(&invite, 180, "phone").with("Contact", contact.clone()));
-        let answer = Message::response(&invite, 200, "phone").with("Contact", contact);
+        let answer = Message::response(invite, 200, "phone").with("Contact", contact);
         let local = answer.header("To").to_owned();
         self.line.out.send(answer.with_sdp(self.sdp(1)));
         self.hears("ACK").await;
@@ -114,7 +127,7 @@ impl Phone {
         // A change within the call; its route set stays (RFC 3261 §12.2).
         if let Some(dialog) = self.dialog.as_mut().filter(|_| invite.header("To").contains(";tag=")) {
             dialog.target = target;
-            return invite;
+            return;
         }
         let mut template = Message::request("", "");
         template.push("From", local);
@@ -124,7 +137,6 @@ impl Phone {
         routes.for_each(|(_, route)| template.push("Route", route.clone()));
         let cseq = self.dialog.take().map_or(0, |dialog| dialog.cseq);
         self.dialog = Some(Dialog { template, target, cseq });
-        invite
     }
 
     /// Calls a user; the 200 to it is awaited by [`Phone::is_answered`].
@@ -160,7 +172,7 @@ impl Phone {
         self.line.out.send(ack);
     }
 
-    fn request(&self, method: &str, cseq: u32) -> Message {
+    pub(crate) fn request(&self, method: &str, cseq: u32) -> Message {
         let dialog = self.dialog.as_ref().expect("a call");
         let request = Message::request(method, &dialog.target)
             .with("Via", self.line.out.via(&format!("{method}{cseq}")))
@@ -170,10 +182,16 @@ impl Phone {
         fields.fold(request, |request, (name, value)| request.with(name, value.clone()))
     }
 
-    pub(crate) async fn hangs_up(&mut self) {
+    /// With the next number.
+    pub(crate) fn next_request(&mut self, method: &str) -> Message {
         let dialog = self.dialog.as_mut().expect("a call");
         dialog.cseq += 1;
-        let bye = self.request("BYE", self.dialog.as_ref().map_or(1, |dialog| dialog.cseq));
+        let cseq = dialog.cseq;
+        self.request(method, cseq)
+    }
+
+    pub(crate) async fn hangs_up(&mut self) {
+        let bye = self.next_request("BYE");
         self.line.out.send(bye);
         self.hears("200").await;
         self.rtp.sound().remote = None;
@@ -201,6 +219,11 @@ impl Phone {
     /// Packets by payload type since the last time.
     pub(crate) fn forget(&self) {
         self.rtp.sound().ear.clear();
+    }
+
+    /// Where its sound goes.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.rtp.sound().remote
     }
 
     pub(crate) fn with_ear<T>(&self, look: impl FnOnce(&mut Ear) -> T) -> T {

@@ -1,0 +1,34 @@
+//! What a phone does in a call beside ending it.
+
+use crate::phone::Phone;
+use loadtest::sip_phone::message::Message;
+
+impl Phone {
+    /// Its own change of the call.
+    pub(crate) async fn holds(&mut self) {
+        let contact = self.line.out.contact(&self.user);
+        let description = self.sdp(2).replace("a=sendrecv", "a=sendonly");
+        let invite = self.next_request("INVITE").with("Contact", contact).with_sdp(description);
+        let cseq = invite.header("CSeq").split(' ').next().and_then(|cseq| cseq.parse().ok()).expect("a number");
+        self.line.out.send(invite);
+        self.hears("200").await;
+        let ack = self.request("ACK", cseq);
+        self.line.out.send(ack);
+    }
+
+    /// A digit by INFO.
+    pub(crate) async fn says(&mut self, digit: char) {
+        let mut info = self.next_request("INFO").with("Content-Type", "application/dtmf-relay");
+        info.body = format!("Signal={digit}\r\nDuration=160\r\n");
+        self.line.out.send(info);
+        self.hears("200").await;
+    }
+
+    /// Takes a digit by INFO.
+    pub(crate) async fn is_told_digit(&mut self, digit: char) -> Message {
+        let info = self.hears("INFO").await;
+        assert!(info.body.contains(&format!("Signal={digit}")), "{info:?}");
+        self.line.out.send(Message::response(&info, 200, "phone"));
+        info
+    }
+}
