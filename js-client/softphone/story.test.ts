@@ -328,6 +328,20 @@ describe("somebody calls", () => {
     expect(lines(story).at(-1)).toBe("You missed a call from Bob.");
   });
 
+  test("missed while nobody could be told: the page says so on return", () => {
+    const missed = [{ callId: "x", target: "sip:bob@example.org", name: "Bob" }];
+    const resynced = { kept: [], ended: [], timedOut: [], held: [], arrived: [], missed };
+    const back: Told = { type: "signalingback", detail: { gapMs: 5_000, sameSession: true } };
+    const story = told(...signedIn("gw-1"), ...lost, back, { type: "callsresynced", detail: resynced });
+    expect(story.notice).toMatchObject({
+      title: "Missed call",
+      text: "Bob could not get through.",
+      actions: ["call-back", "dismiss"],
+    });
+    expect(story.last?.target).toBe("sip:bob@example.org");
+    expect(lines(story).at(-1)).toBe("You missed a call from Bob.");
+  });
+
   test("declined: no notice", () => {
     const story = told(...signedIn("gw-1"), rings("in"), over("in", "local-hang-up"));
     expect(story.notice).toBeUndefined();

@@ -195,6 +195,9 @@ export function tell(story: Story, told: Told, at: number): Story {
       if (told.detail.kept.length > 0) {
         say("ok", "Your call was kept.");
       }
+      for (const caller of told.detail.missed) {
+        missed(next, caller, "no-answer", say);
+      }
       break;
     case "ended":
       callEnded(next, told.detail, at, say);
@@ -489,11 +492,12 @@ function incoming(next: Story, { call, replaces, answering }: ClientEvents["inco
 /** Nobody here took the call; the caller gave up, or could not be heard of any more. */
 const MISSED = new Set(["cancelled", "no-answer", "far-lost", "instance-lost", "session-ended"]);
 
-function missed(next: Story, call: calls.CallStory, reason: string, say: Say): void {
+function missed(next: Story, call: words.Caller, reason: string, say: Say): void {
   const who = words.callerName(call);
   say("warn", `You missed a call from ${who}.`);
   next.last = { target: call.target, video: false };
-  if (next.calls.length === 0 && !next.loss) {
+  if (next.calls.length === 0 && !underway(next)) {
+    next.loss = undefined;
     const text = reason === "cancelled" ? `${who} hung up before you answered.` : `${who} could not get through.`;
     next.notice = { level: "info", title: "Missed call", text, actions: ["call-back", "dismiss"] };
   }

@@ -5,6 +5,12 @@
 import type { CallEnded, ClientState, EndReason, HeldBy, HoldfastError, LossKind } from "../src/index.ts";
 import type { Asked, CallStory } from "./calls.ts";
 
+/** Who is at the other end. */
+export interface Caller {
+  target: string;
+  name?: string | undefined;
+}
+
 /** How serious something is; also a CSS class. */
 export type Level = "plain" | "ok" | "warn" | "bad";
 
@@ -168,7 +174,7 @@ export function holdChanged(who: string, before: HeldBy | undefined, now: HeldBy
 export function verbFailed(
   what: Asked | "digits",
   error: Pick<HoldfastError, "reason" | "message">,
-  call: Pick<CallStory, "target" | "name">,
+  call: Caller,
 ): { title: string; text: string } {
   const who = callerName(call);
   const titles: Record<Asked | "digits", string> = {
@@ -290,7 +296,7 @@ export function address(target: string): string {
 const BUILT_IN: Record<string, true> = { echo: true, tone: true };
 
 /** Who is at the other end. */
-export function callerName({ target, name }: Pick<CallStory, "target" | "name">): string {
+export function callerName({ target, name }: Caller): string {
   return name?.trim() || targetName(target);
 }
 

@@ -15,7 +15,7 @@ export abstract class HoldfastError<Reason extends string = string> extends Erro
   protected constructor(base: number, reasons: readonly string[], reason: Reason, detail?: string, cause?: unknown) {
     super(detail ?? reason, { cause });
     this.reason = reason;
-    this.code = base + (reasons.includes(reason) ? reasons.indexOf(reason) : reasons.length);
+    this.code = base + [...reasons, reason].indexOf(reason);
   }
 }
 

@@ -39,13 +39,13 @@ export interface SessionInfo {
 /** Answer to `can(..)`. */
 export interface Capability {
   allowed: boolean;
-  /** Why not, for programs; absent when allowed. */
-  reason?: string;
+  /** Why not, for programs; undefined when allowed. */
+  reason?: string | undefined;
 }
 
 /** @internal */
 export function capability(reason: string | undefined): Capability {
-  return { allowed: !reason, ...(reason && { reason }) };
+  return { allowed: !reason, reason };
 }
 
 /** Verbs of a client. */
@@ -89,6 +89,15 @@ export interface CallEnded {
   error?: HoldfastError | undefined;
 }
 
+/** Somebody called while nobody could be told. */
+export interface MissedCall {
+  callId: CallId;
+  /** Can be called back. */
+  target: string;
+  /** The caller's display name. */
+  name?: string | undefined;
+}
+
 /** What a resync found about the calls that the client had. */
 export interface CallsResynced {
   /** Go on as before. */
@@ -101,6 +110,8 @@ export interface CallsResynced {
   held: CallId[];
   /** New ones that the client did not know. */
   arrived: CallId[];
+  /** Those that came and ended without ever ringing here. */
+  missed: MissedCall[];
 }
 
 /** Events of a {@link GatewayClient}. */

@@ -27,9 +27,12 @@ export function compare(live: CallId[], asked: (callId: CallId) => boolean, snap
   const summary: CallsResynced = {
     kept: updates.map((call) => call.call_id),
     ended: ends.map((end) => end.callId),
-    timedOut: ends.filter((end) => TIME_LIMITS.includes(end.reason)).map((end) => end.callId),
-    held: updates.filter((call) => call.state === "held").map((call) => call.call_id),
-    arrived: snapshot.calls.filter((call) => !live.includes(call.call_id)).map((call) => call.call_id),
+    timedOut: ends.flatMap(({ callId, reason }) => (TIME_LIMITS.includes(reason) ? callId : [])),
+    held: updates.flatMap(({ call_id, state }) => (state === "held" ? call_id : [])),
+    arrived: snapshot.calls.flatMap(({ call_id }) => (live.includes(call_id) ? [] : call_id)),
+    missed: snapshot.ended.flatMap(({ call_id, missed }) =>
+      missed && !live.includes(call_id) ? { callId: call_id, ...missed } : [],
+    ),
   };
   return { ends, updates, summary };
 }

@@ -77,26 +77,19 @@ export class Store {
     this.#releaseLock();
   }
 
-  async #mayTake(found: StoredKept): Promise<boolean> {
-    if (this.#locks) {
-      return this.#lock(found.clientId, found.released ? LOCK_WAIT_MS : 0);
-    }
-    return found.released === true;
+  async #mayTake({ clientId, released }: StoredKept): Promise<boolean> {
+    return this.#locks ? this.#lock(clientId, released ? LOCK_WAIT_MS : 0) : released === true;
   }
 
-  /** True once the lock is held; false when another page holds it. */
+  /** True once the lock is held; false when another page holds it; never settles where there are no locks. */
   #lock(clientId: string, waitMs: number): Promise<boolean> {
-    const locks = this.#locks;
-    if (!locks) {
-      return Promise.resolve(true);
-    }
     return new Promise((resolve) => {
       const hold = (lock: Lock | null) => {
         resolve(lock !== null);
         return lock && new Promise<void>((release) => (this.#releaseLock = release));
       };
       const options = waitMs > 0 ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true };
-      locks.request(`holdfast:${clientId}`, options, hold).catch(() => resolve(false));
+      this.#locks?.request(`holdfast:${clientId}`, options, hold).catch(() => resolve(false));
     });
   }
 

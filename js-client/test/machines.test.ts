@@ -269,7 +269,7 @@ describe("services", () => {
   });
 });
 
-test("a snapshot sorts calls into kept, ended, timed out, held and arrived", () => {
+test("a snapshot sorts calls into kept, ended, timed out, held, arrived and missed", () => {
   const call = (call_id: string, state: CallSnapshot["state"]): CallSnapshot => ({
     call_id,
     direction: "outgoing",
@@ -283,7 +283,9 @@ test("a snapshot sorts calls into kept, ended, timed out, held and arrived", () 
     calls: [call("kept", "active"), call("held", "held"), call("new", "ringing")],
     ended: [
       { call_id: "over", reason: "remote-hang-up" },
-      { call_id: "late", reason: "no-answer" },
+      { call_id: "late", reason: "no-answer", missed: { target: "sip:rang@here" } },
+      { call_id: "unheard", reason: "no-answer", missed: { target: "sip:bob@there", name: "Bob" } },
+      { call_id: "declined", reason: "local-hang-up" },
     ],
     services: [],
   });
@@ -293,6 +295,7 @@ test("a snapshot sorts calls into kept, ended, timed out, held and arrived", () 
     timedOut: ["late"],
     held: ["held"],
     arrived: ["new"],
+    missed: [{ callId: "unheard", target: "sip:bob@there", name: "Bob" }],
   });
   expect(resync.ends.at(-1)).toEqual({ callId: "forgotten", reason: "session-ended" });
 });
