@@ -1,5 +1,5 @@
 // What the blank test page runs: one client of the library, its events with wall-clock times, and eyes and ears on its media.
-import type { Call, CallEvents, ClientEvents, ClientOptions, SessionInfo } from "../../src/index.ts";
+import type { Call, CallEvents, Capability, ClientEvents, ClientOptions, SessionInfo } from "../../src/index.ts";
 
 declare const Holdfast: typeof import("../../src/index.ts");
 
@@ -203,7 +203,7 @@ export class Driver {
   }
 
   /** Of the whole client. */
-  canCall(): { allowed: boolean; reason?: string } {
+  canCall(): Capability {
     return this.client?.can("call") ?? { allowed: false };
   }
 
@@ -211,7 +211,7 @@ export class Driver {
     return this.newest().peerConnection?.connectionState ?? "none";
   }
 
-  can(verb: "hang-up" | "hold"): { allowed: boolean; reason?: string } {
+  can(verb: "hang-up" | "hold"): Capability {
     return this.newest().can(verb);
   }
 
