@@ -7,6 +7,7 @@
 //! called at [`Agent::poll_timeout`]. Nothing leaves for a lease whose browser has yet to prove that it is here
 //! ([`Agent::set_proven`]).
 
+mod authorizing;
 mod established;
 mod incoming;
 mod leg;
@@ -19,7 +20,7 @@ mod takeover;
 use super::address::{MAX_URI_BYTES, NameAddr, SipUri, tag_of};
 use super::command::{ClientTransaction, Peer, SendFailure, ServerTransaction, SipCommand, SipEvent, Transport};
 use super::dialog::MAX_FORWARDS;
-use super::digest::{Challenge, Credentials};
+use super::digest::Credentials;
 use super::message::{Headers, Method, SipRequest, SipResponse};
 use super::names::Names;
 use super::registration::Registered;
@@ -233,7 +234,8 @@ struct Pending {
     server: usize,
     request: SipRequest,
     credentials: Option<Credentials>,
-    challenged: bool,
+    /// How often it was answered by a challenge.
+    challenged: u8,
 }
 
 /// What a timer is for.
@@ -396,30 +398,6 @@ impl Agent {
             Purpose::Probe(leg) => self.handle_probe_response(leg, None),
             Purpose::Heartbeat(_) | Purpose::Farewell | Purpose::Notice(_) | Purpose::Info(_) => {}
         }
-    }
-
-    /// Sends the request again with credentials, if the challenge is one for us and the first.
-    fn answer_challenge(&mut self, transaction: ClientTransaction, response: &SipResponse) -> bool {
-        let Some(pending) = self.pending.get(&transaction) else { return false };
-        let (asked, answer) = match response.status {
-            401 => ("WWW-Authenticate", "Authorization"),
-            _ => ("Proxy-Authenticate", "Proxy-Authorization"),
-        };
-        let ours = |value: &&str| Challenge::parse(value).is_some_and(|one| one.realm == self.settings.realm);
-        let Some(challenge) = Challenge::strongest(response.headers.all(asked).filter(ours)) else { return false };
-        let Some(credentials) = pending.credentials.clone() else { return false };
-        if pending.challenged && !challenge.stale {
-            return false;
-        }
-        let Some(pending) = self.pending.remove(&transaction) else { return false };
-        let Pending { purpose, server, mut request, .. } = pending;
-        let cnonce = self.names.token();
-        let value = challenge.answer(&credentials, request.method.as_str(), &request.uri, &cnonce, 1);
-        request.headers.set(answer, value);
-        self.count_on(purpose, &mut request);
-        let challenged = Pending { purpose, server, request, credentials: Some(credentials), challenged: true };
-        self.transmit(challenged);
-        true
     }
 
     /// A request that goes out again has the next number (RFC 3261 §8.1.3.5), which its dialog must know.

@@ -1,7 +1,7 @@
 use crate::far::Canned;
 use crate::gateway::Options;
 use crate::world::{A, SERVER, World};
-use gateway_core::sip::{Authorization, Credentials, Method};
+use gateway_core::sip::{Authorization, Credentials, Method, SipRequest};
 
 fn secured() -> World {
     World::played(1, Options { passwords: vec![("alice", "wonderland")], ..Options::default() })
@@ -106,4 +106,98 @@ fn a_call_and_every_request_within_it_is_proved() {
     assert!(bye.request.headers.get("Proxy-Authorization").is_some());
     numbers.extend(bye.request.cseq());
     assert!(numbers.is_sorted_by(|before, after| before < after), "{numbers:?}");
+}
+
+/// A challenge with a nonce of its own.
+fn asked(nonce: &str, more: &str) -> String {
+    format!("Digest realm=\"example.org\", nonce=\"{nonce}\", algorithm=SHA-256, qop=\"auth\"{more}")
+}
+
+/// Nonce and count of a request's credentials, which are right.
+fn signed(request: &SipRequest, field: &str) -> Option<(String, String)> {
+    let value = request.headers.get(field)?;
+    let given = Authorization::parse(value).expect("digest");
+    assert!(given.proves(&alice(), request.method.as_str()), "{value}");
+    let count = value.split("nc=").nth(1).and_then(|rest| rest.split(',').next()).expect("a count");
+    Some((given.nonce, count.trim_start_matches('0').to_owned()))
+}
+
+fn registrations(world: &mut World) -> Vec<Option<(String, String)>> {
+    let registers = &world.far(SERVER).registers;
+    registers.iter().map(|asked| signed(&asked.request, "Authorization")).collect()
+}
+
+fn used(nonce: &str, count: &str) -> Option<(String, String)> {
+    Some((nonce.to_owned(), count.to_owned()))
+}
+
+#[test]
+fn a_nonce_signs_every_registration_until_it_is_too_old() {
+    let mut world = secured();
+    world.far(SERVER).canned.push_back(Canned::new(401, &[("WWW-Authenticate", &asked("n1", ""))]));
+    let tab = world.join(A, "alice");
+    // Asked what is bound, and refreshed, without another challenge.
+    world.pass(std::time::Duration::from_secs(80));
+    assert_eq!(registrations(&mut world), [None, used("n1", "1"), used("n1", "2"), used("n1", "3")]);
+    world.far(SERVER).canned.push_back(Canned::new(401, &[("WWW-Authenticate", &asked("n2", ", stale=true"))]));
+    world.pass(std::time::Duration::from_secs(75));
+    assert_eq!(registrations(&mut world)[4..], [used("n1", "4"), used("n2", "1"), used("n2", "2")]);
+    assert!(world.is_available(tab));
+}
+
+#[test]
+fn a_server_that_takes_each_nonce_once_is_answered_each_time() {
+    let mut world = secured();
+    for nonce in ["n1", "n2", "n3"] {
+        // The first may ask at once; after it a good answer makes room for the next question.
+        world.far(SERVER).canned.push_back(Canned::new(401, &[("WWW-Authenticate", &asked(nonce, ""))]));
+        if nonce == "n1" {
+            world.join(A, "alice");
+        } else {
+            world.far(SERVER).registers.clear();
+            world.pass(std::time::Duration::from_secs(78));
+            let [first, second, ..] = &registrations(&mut world)[..] else { panic!("asked again") };
+            assert!(first.as_ref().is_some_and(|(old, _)| old != nonce), "{first:?}");
+            assert_eq!(*second, used(nonce, "1"));
+        }
+    }
+    assert!(world.is_available(0));
+}
+
+#[test]
+fn a_server_that_calls_every_nonce_too_old_is_answered_three_times() {
+    let mut world = secured();
+    for nonce in ["n1", "n2", "n3", "n4", "n5", "n6"] {
+        let again = Canned::new(401, &[("WWW-Authenticate", &asked(nonce, ", stale=true"))]);
+        world.far(SERVER).canned.push_back(again);
+    }
+    let tab = world.join(A, "alice");
+    assert_eq!(registrations(&mut world).len(), 4);
+    assert_eq!(world.unavailable(tab).as_deref(), Some("registration-refused"));
+}
+
+#[test]
+fn a_call_is_challenged_once() {
+    let mut world = secured();
+    let tab = world.join(A, "alice");
+    let field = "Proxy-Authorization";
+    world.dial(tab, "c1", "bob");
+    let first = world.hears(SERVER, Method::Invite);
+    world.respond_with(SERVER, &first, 407, &[("Proxy-Authenticate", &asked("n1", ""))]);
+    let second = world.hears(SERVER, Method::Invite);
+    assert_eq!(signed(&second.request, field), used("n1", "1"));
+    world.respond(SERVER, &second, 200, Some(&crate::far::described(30_000, "sendrecv", 1, false)));
+    world.hears_ack(SERVER);
+    let held = world.ask(tab, crate::either_side_holds::hold("c1"));
+    let change = world.hears(SERVER, Method::Invite);
+    assert_eq!(signed(&change.request, field), used("n1", "2"));
+    world.respond(SERVER, &change, 200, Some(&crate::far::described(30_000, "recvonly", 2, true)));
+    world.hears_ack(SERVER);
+    assert!(world.outcome(tab, &held).is_some());
+    world.done(tab, crate::world::hang_up("c1"));
+    assert_eq!(signed(&world.hears(SERVER, Method::Bye).request, field), used("n1", "3"));
+    world.dial(tab, "c2", "carol");
+    let next = world.hears(SERVER, Method::Invite);
+    assert_eq!(signed(&next.request, field), used("n1", "4"));
+    assert_eq!(next.request.headers.get("Authorization"), None, "the registrar's nonce is none of the proxy's");
 }

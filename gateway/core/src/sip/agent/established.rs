@@ -33,7 +33,8 @@ impl Agent {
         }
         request.headers.push("User-Agent", &self.settings.user_agent);
         let credentials = self.leases.get(&lease).and_then(|lease| lease.identity.credentials.clone());
-        self.transmit(Pending { purpose, server, request, credentials, challenged: false });
+        self.authorize(lease, server, &mut request);
+        self.transmit(Pending { purpose, server, request, credentials, challenged: 0 });
     }
 
     /// Offers the far side a new description (hold, unhold). One offer at a time (RFC 3264 §4).

@@ -56,11 +56,13 @@ impl Agent {
         Ok(leg)
     }
 
-    fn send_invite(&mut self, id: LegId, invite: SipRequest) {
+    fn send_invite(&mut self, id: LegId, mut invite: SipRequest) {
         let Some(leg) = self.legs.get(&id) else { return };
+        let lease = leg.lease;
         let credentials = self.leases.get(&leg.lease).and_then(|lease| lease.identity.credentials.clone());
         let (purpose, server) = (Purpose::Invite(id), leg.server);
-        self.transmit(Pending { purpose, server, request: invite, credentials, challenged: false });
+        self.authorize(lease, server, &mut invite);
+        self.transmit(Pending { purpose, server, request: invite, credentials, challenged: 0 });
     }
 
     /// The INVITE that is out, which a CANCEL and a takeover must repeat.
@@ -188,7 +190,7 @@ impl Agent {
                 let request = other.request(Method::Bye);
                 let server = self.any_server().unwrap_or_default();
                 let purpose = Purpose::Farewell;
-                self.transmit(Pending { purpose, server, request, credentials: None, challenged: false });
+                self.transmit(Pending { purpose, server, request, credentials: None, challenged: 0 });
             }
         }
     }

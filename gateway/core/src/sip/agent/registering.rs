@@ -1,5 +1,6 @@
 //! Leases: whose registrations the agent keeps.
 
+use super::authorizing::Nonces;
 use super::{Agent, Due, LeaseId, LegState, Pending, Purpose, SipNews, escape_user, request, transport_param};
 use crate::rate::RateLimit;
 use crate::sip::command::SipCommand;
@@ -47,6 +48,8 @@ pub(super) struct Lease {
     /// What is to leave once it is.
     pub(super) held: VecDeque<SipCommand>,
     told: Option<Registered>,
+    /// What signs its requests.
+    pub(super) nonces: Nonces,
     /// Calls to it.
     pub(super) invites: RateLimit,
 }
@@ -97,6 +100,7 @@ impl Agent {
             proven: true,
             held: VecDeque::new(),
             told: None,
+            nonces: Nonces::default(),
             invites: RateLimit::new(INVITES.0, INVITES.1),
         };
         self.by_contact.insert(lease.contact_user.clone(), id);
@@ -209,7 +213,8 @@ impl Agent {
         }
         request.headers.push("User-Agent", &self.settings.user_agent);
         let credentials = lease.identity.credentials.clone();
-        self.transmit(Pending { purpose, server, request, credentials, challenged: false });
+        self.authorize(id, server, &mut request);
+        self.transmit(Pending { purpose, server, request, credentials, challenged: 0 });
     }
 
     pub(super) fn handle_registered(&mut self, id: LeaseId, server: usize, response: &SipResponse, now: Instant) {

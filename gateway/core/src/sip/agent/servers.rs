@@ -147,7 +147,7 @@ impl Agent {
         let mut options = request(Method::Options, &uri, &from, &format!("<{uri}>"), &call_id, 1);
         options.headers.push("Allow", ALLOW);
         let purpose = Purpose::Heartbeat(index);
-        self.transmit(Pending { purpose, server: index, request: options, credentials: None, challenged: false });
+        self.transmit(Pending { purpose, server: index, request: options, credentials: None, challenged: 0 });
     }
 
     /// Something came from the server.
