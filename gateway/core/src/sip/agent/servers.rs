@@ -141,9 +141,10 @@ impl Agent {
     }
 
     fn beat(&mut self, index: usize) {
-        let uri = format!("sip:{}", self.servers[index].peer.addr);
+        // Every server serves the domain; not every one knows each address that it is reached at as its own.
+        let uri = format!("sip:{}", self.settings.domain);
         let (tag, call_id) = (self.names.token(), self.names.token());
-        let from = format!("<sip:{}>;tag={tag}", self.settings.domain);
+        let from = format!("<{uri}>;tag={tag}");
         let mut options = request(Method::Options, &uri, &from, &format!("<{uri}>"), &call_id, 1);
         options.headers.push("Allow", ALLOW);
         let purpose = Purpose::Heartbeat(index);
