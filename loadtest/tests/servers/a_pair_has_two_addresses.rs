@@ -85,6 +85,19 @@ async fn calls_go_on_through_the_one_that_lives() {
     assert!(alice.events.iter().all(|event| event["type"] != "service"), "{:?}", alice.events);
 }
 
+#[tokio::test]
+async fn a_dialog_answered_481_ends_with_its_reason() {
+    if !kamailio::is_installed() {
+        return;
+    }
+    let World { mut servers, cluster: _cluster, mut alice, mut phone, media: _media } = World::start().await;
+    servers[0].kill();
+    let hold = json!({ "method": "hold", "call_id": "c1" });
+    let (outcome, ()) = tokio::join!(alice.ask(hold), phone.knows_nothing());
+    assert_eq!(outcome["status"], "failed");
+    assert_eq!(alice.event("call_ended").await["reason"], "far-lost");
+}
+
 /// What the README says of two addresses.
 #[tokio::test]
 async fn a_far_side_that_hangs_up_at_the_dead_one_is_heard_by_its_silence() {

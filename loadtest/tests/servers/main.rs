@@ -11,6 +11,7 @@ mod line;
 #[path = "../telephony/phone.rs"]
 #[allow(dead_code, reason = "shared with the tests of telephony")]
 mod phone;
+mod tap;
 #[path = "../telephony/tone.rs"]
 mod tone;
 mod verbs;
@@ -19,3 +20,5 @@ mod a_pair_has_two_addresses;
 mod an_address_that_moves_keeps_calls;
 mod five_hundred_users_return;
 mod servers_that_hang_are_found;
+mod the_pair_is_switched_under_calls;
+mod users_return_at_a_pace;

@@ -31,4 +31,29 @@ impl Phone {
         self.line.out.send(Message::response(&info, 200, "phone"));
         info
     }
+
+    /// Goes along with every change until it is told BYE.
+    pub(crate) async fn keeps(mut self) -> Self {
+        loop {
+            let message = self.line.next().await.expect("the line is open");
+            match message.method() {
+                Some("INVITE") => self.picks_up(&message).await,
+                Some("ACK") | None => {}
+                Some(method) => {
+                    let ends = method == "BYE";
+                    self.line.out.send(Message::response(&message, 200, "phone"));
+                    if ends {
+                        return self;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its part of the call is lost.
+    pub(crate) async fn knows_nothing(&mut self) {
+        let change = self.hears("INVITE").await;
+        self.line.out.send(Message::response(&change, 481, "phone"));
+        self.hears("ACK").await;
+    }
 }

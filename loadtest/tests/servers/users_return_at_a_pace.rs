@@ -1,0 +1,41 @@
+use crate::browser::until;
+use crate::cluster::Cluster;
+use crate::crowd::Crowd;
+use crate::kamailio::{self, Kamailio};
+use crate::tap::Tap;
+use std::sync::Arc;
+
+const USERS: usize = 400;
+/// A second, at a server that is back.
+const RATE: f64 = 2_000.0;
+
+#[tokio::test]
+async fn to_a_server_that_is_back_beside_a_warm_one() {
+    if !kamailio::is_installed() {
+        return;
+    }
+    let mut servers = Kamailio::pair().await;
+    let tap = Tap::before(servers[0].address).await;
+    let cluster = Arc::new(Cluster::start(1, &[tap.address, servers[1].address]));
+    let mut crowd = Crowd::join(&cluster, USERS).await;
+    until("everybody at both", || servers.iter().all(|server| server.knows(&format!("user-{}", USERS - 1)))).await;
+    servers[0].kill();
+    tap.take();
+    servers[0].restart().await;
+    let mut registers = Vec::new();
+    until("as many REGISTERs", || {
+        registers.extend(tap.take());
+        registers.len() >= USERS
+    })
+    .await;
+    let (first, last) = (registers[0], registers[USERS - 1]);
+    let span = last - first;
+    println!(
+        "{USERS} users came back to their first server within {span:.0?}: {:.0} a second",
+        USERS as f64 / span.as_secs_f64()
+    );
+    // On a busy machine some come late, and then together.
+    assert!(span.as_secs_f64() > USERS as f64 / RATE / 4.0, "{span:?}");
+    until("everybody at the first again", || servers[0].knows(&format!("user-{}", USERS - 1))).await;
+    assert!(crowd.is_at_rest(), "the second served everybody, so nobody was told");
+}
