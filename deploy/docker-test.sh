@@ -35,6 +35,8 @@ work=$(mktemp -d /tmp/holdfast-docker.XXXXXX) || die "no temporary folder"
 space=$(basename "$work")
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/config
 export COMPOSE_PROJECT_NAME=holdfast HOLDFAST_IMAGES=prebuilt
+# Longer than the scenario's short calls, shorter than its long ones.
+export HOLDFAST_SHUTDOWN_GRACE_MS=15000 HOLDFAST_STOP_GRACE_PERIOD=40s
 engine='' scenario=''
 stop() {
   trap - EXIT

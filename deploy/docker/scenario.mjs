@@ -1,5 +1,6 @@
 // What docker-test.sh runs: both compose files, instances scaled 3 -> 5 -> 2, killed and paused, a balancer killed, all under
-// `loadtest run` inside the network. Prints each rule with what was measured; status 1 if one broke.
+// `loadtest run` inside the network; those that are scaled away wait for their calls. Prints each rule with what was measured;
+// status 1 if one broke.
 import { execFile, execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -9,6 +10,9 @@ import { promisify } from "node:util";
 const out = process.argv[2];
 const deploy = dirname(import.meta.dirname);
 const USERS = 60;
+/** Users whose calls are shorter than HOLDFAST_SHUTDOWN_GRACE_MS, and others whose calls never end. */
+const SHORT = { users: 48, callSeconds: 5 };
+const LONG = { users: 12 };
 const ADMINS = [9080, 9081];
 const LIMIT_MS = 20_000;
 const LOCAL_LOAD = "run --target http://127.0.0.1:8080 --target http://127.0.0.1:8081 --rate 30 --duration 5".split(
@@ -67,11 +71,24 @@ async function expect(text, holds, limit) {
   const took = await until(holds, limit);
   rule(took !== null, `${text}: ${took === null ? `not within ${(limit ?? LIMIT_MS) / 1000} s` : `${took} ms`}`);
 }
+const figures = (file) => JSON.parse(readFileSync(`${out}/${file}`, "utf8"));
 /** The same from the start of a command on, which must end well. */
 async function during(command, ...expected) {
   await Promise.all([command, expect(...expected)]);
 }
 const everybodyServed = (ports) => async () => all(await up(ports), (list) => sessions(list) === USERS);
+
+/** A load run inside the network, until it is ended; its figures go to `file`. */
+async function startLoad(file, ...flags) {
+  const targets = ["--target", "http://balancer-1:8080", "--target", "http://balancer-2:8080"];
+  const run = ["run", "-d", "-v", `${out}:/out`, "loadtest", "run", "--json", `/out/${file}`, "--duration", "600"];
+  const printed = await bridge(...run, ...targets, ...flags);
+  return printed.split("\n").at(-1);
+}
+function endLoad(container) {
+  docker("kill", "--signal", "INT", container);
+  docker("wait", container);
+}
 
 /** From the birth of these containers' processes until the slower balancer had the instance up. */
 function startToUp(started, lists) {
@@ -89,7 +106,7 @@ const address = (container) => Object.values(container.NetworkSettings.Networks)
 const hostOf = (instance) => instance.http.split(":")[0];
 
 function report(file) {
-  const r = JSON.parse(readFileSync(`${out}/${file}`, "utf8"));
+  const r = figures(file);
   rule(r.signed_in === r.users, `every user signed in: ${r.signed_in} of ${r.users}`);
   rule(r.never_recovered === 0, `every user came back: ${r.never_recovered} did not, ${r.recovered} did`);
   rule(r.falsely_lost === 0, `calls ended although instance and media lived: ${r.falsely_lost}`);
@@ -113,12 +130,7 @@ async function bridged() {
     "none runs as root",
   );
 
-  const run = await bridge(
-    ...["run", "-d", "-v", `${out}:/out`, "loadtest", "run", "--json", "/out/bridge.json"],
-    ...["--target", "http://balancer-1:8080", "--target", "http://balancer-2:8080"],
-    ...["--users", `${USERS}`, "--rate", "2.5", "--duration", "600"],
-  );
-  const load = run.split("\n").at(-1);
+  const load = await startLoad("bridge.json", "--users", `${USERS}`, "--rate", "2.5");
   await expect("the first users are served", async () => all(await up(), (list) => sessions(list) > USERS / 5));
 
   const before = new Set((await containers("gateway")).map((each) => each.Id));
@@ -139,12 +151,9 @@ async function bridged() {
   await paused((await containers("gateway"))[1]);
   await balancerKilled();
 
-  const byTwo = async () => all(await up(), (list) => list.length === 2 && sessions(list) === USERS);
-  await during(bridge("up", "-d", "--no-build", "--scale", "gateway=2"), "scaled to two, all users are served", byTwo);
-
-  docker("kill", "--signal", "INT", load);
-  docker("wait", load);
+  endLoad(load);
   report("bridge.json");
+  await scaledDown();
   await fromTheMachine();
   const logs = await bridge("logs", "--no-color");
   rule(!logs.includes("panicked"), "nothing panicked");
@@ -197,6 +206,34 @@ async function twoPeopleTalk() {
   } finally {
     await browser.close();
   }
+}
+
+/** Instances that are scaled away take no calls, wait for those they have, and end what outlasts their grace. */
+async function scaledDown() {
+  console.log("\nscaled down under calls");
+  const short = await startLoad(
+    "short.json",
+    ...["--users", `${SHORT.users}`, "--rate", "16", "--call-length", `${SHORT.callSeconds}`, "--seed", "2"],
+  );
+  const long = await startLoad("long.json", "--users", `${LONG.users}`, "--rate", "16", "--seed", "3");
+  await expect("everybody calls, on five instances", async () =>
+    all(await up(), (list) => sessions(list) === USERS && list.length === 5 && list.every((each) => each.calls > 0)),
+  );
+  const start = performance.now();
+  const scaled = bridge("up", "-d", "--no-build", "--scale", "gateway=2").then(() => performance.now() - start);
+  const byTwo = async () => all(await up(), (list) => list.length === 2 && sessions(list) === USERS);
+  await during(scaled, "scaled to two, all users are served", byTwo, 60_000);
+  console.log(`      the command itself took ${Math.round(await scaled)} ms`);
+  // Those who were moved call again.
+  await sleep(SHORT.callSeconds * 1000);
+  [short, long].forEach(endLoad);
+  report("short.json");
+  const brief = figures("short.json");
+  rule(brief.calls_lost === 0, `calls shorter than the grace, ended with their instance: ${brief.calls_lost} of ${brief.calls}`);
+  rule(brief.calls_failed === 0, `redials refused: ${brief.calls_failed}`);
+  report("long.json");
+  const { calls_lost, calls_drained } = figures("long.json");
+  rule(calls_lost === calls_drained, `calls that outlast it end as drained: ${calls_drained} of ${calls_lost} lost`);
 }
 
 /** Docker starts it again at the same address: that is another instance. */
