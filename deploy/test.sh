@@ -120,6 +120,7 @@ rust_part() {
   need_kamailio
   apt_need sipp sip-tester
   need_rtpengine
+  apt_need openssl openssl
   if ! have cargo-nextest; then
     say "installing cargo-nextest"
     cargo install --locked --quiet cargo-nextest || die "cargo-nextest could not be installed"

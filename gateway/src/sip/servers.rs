@@ -52,14 +52,14 @@ impl Servers {
     pub(super) fn note_failed(&mut self, peer: Peer, why: String) {
         if self.trouble.get(&peer) != Some(&why) {
             let host = self.host_of(peer);
-            tracing::warn!(%host, addr = %peer.addr, transport = %peer.transport, "no SIP server there: {why}");
+            tracing::warn!(%host, addr = %peer.addr, transport = %peer.transport, "a SIP server can't be reached: {why}");
             self.trouble.insert(peer, why);
         }
     }
 
     pub(super) fn note_reached(&mut self, peer: Peer) {
         if self.trouble.remove(&peer).is_some() {
-            tracing::info!(addr = %peer.addr, transport = %peer.transport, "the SIP server is reached");
+            tracing::info!(addr = %peer.addr, transport = %peer.transport, "the SIP server is reached again");
         }
     }
 

@@ -88,20 +88,24 @@ async fn what_can_not_be_sent_fails() {
 const CERTIFICATE: &[u8] = include_bytes!("tls/certificate.pem");
 const KEY: &[u8] = include_bytes!("tls/key.pem");
 
-fn under_tls(tls: SipTls) -> End {
+fn under_tls(tls: SipTls, servers: Vec<ServerName>) -> End {
     let listen = vec![(Transport::Tls, SocketAddr::from(([127, 0, 0, 1], 0)))];
-    let (line, events) = SipLine::start(SipConfig { listen, tls: Some(tls), t1: Some(T1), ..SipConfig::default() })
-        .expect("a free port");
+    let config = SipConfig { listen, tls: Some(tls), servers, t1: Some(T1), ..SipConfig::default() };
+    let (line, events) = SipLine::start(config).expect("a free port");
     End { line, events, next: 0 }
 }
 
 #[tokio::test]
 async fn tls_goes_to_who_shows_the_right_certificate() {
     let server = || SipTls::default().with_certificate(CERTIFICATE, KEY).expect("a certificate");
-    let mut far = under_tls(server());
+    let mut far = under_tls(server(), Vec::new());
     let peer = far.peer(Transport::Tls);
-    for (name, is_right) in [("sip.test", true), ("other.test", false)] {
-        let mut near = under_tls(server().with_authorities(CERTIFICATE, name).expect("a certificate"));
+    // What the domain is called counts for a server without a name.
+    let cases = [("sip.test", "x.test", true), ("other.test", "sip.test", false), ("127.0.0.1", "sip.test", true)];
+    for (host, domain, is_right) in cases {
+        let name = ServerName { host: host.to_owned(), port: peer.addr.port(), addrs: vec![peer.addr] };
+        let tls = server().with_authorities(CERTIFICATE, domain).expect("a certificate");
+        let mut near = under_tls(tls, vec![name]);
         near.line.act(SipCommand::Open { peer });
         if !is_right {
             assert_eq!(near.next().await, SipEvent::Down { peer });
@@ -112,13 +116,10 @@ async fn tls_goes_to_who_shows_the_right_certificate() {
         let (transaction, from, received) = far.request().await;
         far.respond(transaction, &received, 200);
         assert_eq!(near.response().await.status, 200);
-        far.send(from, request(Method::Invite, Transport::Tls, "b"));
+        let transaction = far.send(from, request(Method::Invite, Transport::Tls, "b"));
         assert_eq!(near.request().await.1, peer);
         drop(near);
-        assert_eq!(
-            far.next().await,
-            SipEvent::Failed { transaction: ClientTransaction(1), why: SendFailure::Unreachable }
-        );
+        assert_eq!(far.next().await, SipEvent::Failed { transaction, why: SendFailure::Unreachable });
         assert_eq!(far.next().await, SipEvent::Down { peer: from });
     }
 }
