@@ -59,6 +59,8 @@ pub struct Metrics {
     totals: Vec<(IntCounter, Reading)>,
     media_dropped: IntCounterVec,
     sip_dropped: IntCounterVec,
+    sip_refusals: IntCounterVec,
+    call_refusals: IntCounterVec,
     sip: OnceLock<Arc<sip::Counts>>,
 }
 
@@ -128,7 +130,14 @@ impl Metrics {
                 (counter(r, "holdfast_media_panics_total", "Peers lost to a panic of ours")?, |_, media| media.panics),
             ],
             media_dropped: labelled(r, "holdfast_media_dropped_total", "Datagrams dropped", &["reason"])?,
-            sip_dropped: labelled(r, "holdfast_sip_dropped_total", "SIP messages dropped unanswered", &["reason"])?,
+            sip_dropped: labelled(
+                r,
+                "holdfast_sip_dropped_total",
+                "SIP messages dropped or refused by the sockets",
+                &["reason"],
+            )?,
+            sip_refusals: labelled(r, "holdfast_sip_refusals_total", "SIP requests refused", &["status"])?,
+            call_refusals: labelled(r, "holdfast_call_refusals_total", "Targets refused", &["reason"])?,
             sip: OnceLock::new(),
             registry: with_process(r)?,
         })
@@ -182,6 +191,13 @@ impl Metrics {
         }
         for (reason, value) in self.sip.get().iter().flat_map(|counts| counts.by_reason()) {
             catch_up(&self.sip_dropped.with_label_values(&[reason]), value);
+        }
+        for (status, value) in &load.sip.refusals {
+            catch_up(&self.sip_refusals.with_label_values(&[status.to_string().as_str()]), *value);
+        }
+        let refusals = [("not-allowed", load.counts.not_allowed), ("rate-limited", load.counts.rate_limited)];
+        for (reason, value) in refusals {
+            catch_up(&self.call_refusals.with_label_values(&[reason]), value);
         }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

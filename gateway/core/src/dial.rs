@@ -2,6 +2,9 @@
 
 use crate::sip::SipUri;
 
+/// Parameters that send a request elsewhere than the address says, or make another one of it (RFC 3261 §19.1.1).
+const ELSEWHERE: [&str; 4] = ["maddr", "ttl", "lr", "method"];
+
 /// Patterns that a dialled target must match. `*` stands for any text. A pattern without `@` is for users and numbers of the
 /// own domain; one with `@` for whole addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +43,15 @@ impl DialPlan {
         if has_scheme || target.contains('@') {
             let uri = if has_scheme { target.to_owned() } else { format!("sip:{target}") };
             let uri = SipUri::parse(&uri).ok()?;
-            return Some((uri.user?, uri.host));
+            if ELSEWHERE.iter().any(|name| uri.param(name).is_some()) {
+                return None;
+            }
+            // Another port is another address.
+            let host = match uri.port.filter(|port| *port != if uri.secure { 5061 } else { 5060 }) {
+                Some(port) => format!("{}:{port}", uri.host),
+                None => uri.host,
+            };
+            return Some((uri.user?, host));
         }
         Some((target.to_owned(), self.domain.clone()))
     }
@@ -77,6 +88,10 @@ mod tests {
         let plan = plan(&["bob", "+49*", "*@partner.example"]);
         for target in ["bob", "bob@example.org", "sip:bob@example.org", "+4930123", "sip:x@partner.example"] {
             assert!(plan.allows(target), "{target}");
+        }
+        let elsewhere = ["bob@example.org:9", "sip:bob@example.org;maddr=10.0.0.1", "sip:x@partner.example;Method=BYE"];
+        for target in elsewhere.into_iter().chain(["sip:x@partner.example:9;lr"]) {
+            assert!(!plan.allows(target), "{target}");
         }
         for target in ["bobby", "bob@evil.example", "+1900", "sip:x@partner.example.evil", "", "b\r\nTo: x", "bob>"] {
             assert!(!plan.allows(target), "{target:?}");

@@ -259,7 +259,7 @@ impl<R: Random> Instance<R> {
         let refused = self.refuses_calls().map(|(reason, _)| reason);
         let user = self.sessions[&key].place().user.clone();
         self.user_limits(&user);
-        let Self { sessions, users, settings, last_peer, telephony, .. } = self;
+        let Self { sessions, users, settings, last_peer, telephony, counts, .. } = self;
         let (Some(session), Some(user)) = (sessions.get_mut(&key), users.get_mut(&user)) else { return };
         let registered = session.registered();
         let admit = |wish: Wish<'_>| {
@@ -272,11 +272,16 @@ impl<R: Random> Instance<R> {
             }
             let far = match (built_in, telephony) {
                 (Some(far), _) => far,
-                (None, Some(telephony)) => telephony.leave(wish, registered)?,
+                (None, Some(telephony)) => {
+                    telephony.leave(wish, registered).inspect_err(|reason| counts.refused(*reason))?
+                }
                 (None, None) => return Err(FailReason::BadTarget),
             };
             if !matches!(wish, Wish::Answer) {
-                user.calls.take(now).map_err(|_| FailReason::RateLimited)?;
+                user.calls
+                    .take(now)
+                    .map_err(|_| FailReason::RateLimited)
+                    .inspect_err(|reason| counts.refused(*reason))?;
             }
             *last_peer += 1;
             Ok(Leave { peer: PeerId(*last_peer), far })

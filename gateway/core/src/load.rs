@@ -1,7 +1,7 @@
 //! How busy an instance is: the read-only picture that health and metrics are made of.
 
 use crate::sip::SipCounts;
-use gateway_protocol::message::ServiceState;
+use gateway_protocol::message::{FailReason, ServiceState};
 
 /// How busy the instance is, for health and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,4 +41,19 @@ pub struct Counts {
     pub calls_started: u64,
     /// Calls that ended.
     pub calls_ended: u64,
+    /// Targets outside the dial patterns: of calls, transfers, and of what far sides sent users to.
+    pub not_allowed: u64,
+    /// Targets beyond what a user may call in a minute, likewise.
+    pub rate_limited: u64,
+}
+
+impl Counts {
+    /// A target was refused.
+    pub(crate) fn refused(&mut self, reason: FailReason) {
+        match reason {
+            FailReason::NotAllowed => self.not_allowed += 1,
+            FailReason::RateLimited => self.rate_limited += 1,
+            _ => {}
+        }
+    }
 }

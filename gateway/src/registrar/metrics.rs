@@ -45,6 +45,7 @@ fn text(counts: Counts) -> String {
         ("holdfast_registrar_registrations_total", "counter", counts.registrations),
         ("holdfast_registrar_holds_total", "counter", counts.holds),
         ("holdfast_registrar_fenced_total", "counter", counts.fenced),
+        ("holdfast_registrar_refusals_total", "counter", counts.refusals),
     ]
     .iter()
     .fold(String::new(), |mut text, (name, kind, value)| {
@@ -62,7 +63,7 @@ mod tests {
         let text = text(Counts { bindings: 3, fenced: 7, ..Counts::default() });
         assert!(
             text.contains("\nholdfast_registrar_bindings 3\n")
-                && text.ends_with("\nholdfast_registrar_fenced_total 7\n"),
+                && text.contains("\nholdfast_registrar_fenced_total 7\n"),
             "{text}"
         );
     }

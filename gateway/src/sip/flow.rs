@@ -276,23 +276,31 @@ impl Flows {
     ) -> io::Result<()> {
         let mut framer = Framer::default();
         let mut bytes = vec![0; 16 * 1024];
-        let mut is_silent = is_inbound;
+        let until = || Some(Instant::now() + MESSAGE_TIMEOUT);
+        // Of the message that has begun, however slowly its bytes come.
+        let mut deadline = until().filter(|_| is_inbound);
         loop {
             let read = stream.read(&mut bytes);
-            let count = match is_silent || !framer.is_empty() {
-                true => tokio::time::timeout(MESSAGE_TIMEOUT, read).await??,
-                false => read.await?,
+            let count = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), read).await??,
+                None => read.await?,
             };
             if count == 0 {
                 return Ok(());
             }
             framer.push(&bytes[..count]);
+            let mut is_new = deadline.is_none();
             while let Some(frame) = framer.next().map_err(io::Error::other)? {
-                is_silent = false;
+                is_new = true;
                 match frame {
                     Frame::Ping => pings.notify_one(),
                     Frame::Message(bytes) => self.hand_over(&bytes, peer, connection).await?,
                 }
+            }
+            if framer.is_empty() {
+                deadline = deadline.filter(|_| !is_new);
+            } else if is_new {
+                deadline = until();
             }
         }
     }

@@ -32,6 +32,8 @@ use tokio::time::Instant;
 const MAX_SERVER_TRANSACTIONS: usize = 16_384;
 /// Of these from one peer, so that one who never sends ACK leaves the others room.
 const MAX_PER_PEER: usize = 4_096;
+/// Of those of one peer that begin something new; the rest is kept for calls that are there.
+const MAX_NEW_PER_PEER: usize = 3_072;
 /// Requests of ours without a final answer; more fail at once.
 const MAX_CLIENT_TRANSACTIONS: usize = 65_536;
 /// Responses of one request that wait to be sent; more are dropped.
@@ -397,10 +399,7 @@ impl Line {
     async fn handle(&mut self, parsed: Parsed, from: Peer, connection: SipConnection) {
         let message = match parsed {
             Parsed::Message(message) => message,
-            Parsed::UnknownMethod(SipMessage::Request(request)) => {
-                return self.refuse(&request, from, connection).await;
-            }
-            Parsed::UnknownMethod(SipMessage::Response(_)) => return,
+            Parsed::Refused(request, status) => return self.refuse(&request, status, from, connection).await,
         };
         let transport = wire_addr(from).r#type.unwrap_or_default();
         let Ok(message) = SipConnection::update_msg_received(message, from.addr, transport) else {
@@ -409,7 +408,9 @@ impl Line {
         };
         let is_done = match &message {
             SipMessage::Request(request) if request.method == Method::Ack => self.take_ack(request).await,
-            SipMessage::Request(request) => !self.has_room_for(request, from),
+            SipMessage::Request(request) => {
+                self.answer_again(request, from, &connection).await || !self.has_room_for(request, from)
+            }
             SipMessage::Response(response) => {
                 self.take_again(response, from, &connection).await || !self.is_asked_for(response)
             }
@@ -431,8 +432,10 @@ impl Line {
 
     /// What comes again and CANCEL always have room.
     fn has_room_for(&self, request: &Request, from: Peer) -> bool {
-        let is_full = self.servers.len() >= MAX_SERVER_TRANSACTIONS
-            || self.load.get(&from).is_some_and(|load| *load >= MAX_PER_PEER);
+        let is_within_dialog = request.to_header().is_ok_and(|to| tag_of(to.value()).is_some());
+        let most = if is_within_dialog { MAX_PER_PEER } else { MAX_NEW_PER_PEER };
+        let is_full =
+            self.servers.len() >= MAX_SERVER_TRANSACTIONS || self.load.get(&from).is_some_and(|load| *load >= most);
         if !is_full || request.method == Method::Cancel {
             return true;
         }
@@ -547,15 +550,33 @@ impl Line {
         }
     }
 
-    /// 501 without a transaction; whoever repeats the request gets it again.
-    async fn refuse(&self, request: &Request, from: Peer, connection: SipConnection) {
-        let Ok(request) = request_from_wire(request) else {
-            return;
-        };
-        let response = SipResponse::to(&request, 501, "unknown");
+    /// A status without a transaction; whoever repeats the request gets it again.
+    async fn refuse(&self, request: &Request, status: u16, from: Peer, connection: SipConnection) {
+        self.counts.malformed.fetch_add(u64::from(status >= 400), Ordering::Relaxed);
+        let without_body = Request { body: Vec::new(), ..request.clone() };
+        let Ok(request) = request_from_wire(&without_body) else { return };
+        let response = SipResponse::to(&request, status, "refused");
         if let Ok(response) = response_to_wire(&response) {
             Target { connection, addr: wire_addr(from), tether: None }.send(response).await;
         }
+    }
+
+    /// Answers what needs no transaction any more, where it came from; rsipstack would go by its Via. True if that was it.
+    async fn answer_again(&self, request: &Request, from: Peer, connection: &SipConnection) -> bool {
+        let Ok(key) = TransactionKey::from_request(request, TransactionRole::Server) else { return false };
+        let is_cancel = request.method == Method::Cancel;
+        let answer = match self.context.endpoint.finished_transactions.get(&key).flatten() {
+            Some(_) if is_cancel => 200,
+            Some(answer) => {
+                let target = Target { connection: connection.clone(), addr: wire_addr(from), tether: None };
+                target.send(answer).await;
+                return true;
+            }
+            None if is_cancel && !self.context.endpoint.transactions.contains_key(&key) => 481,
+            None => return false,
+        };
+        self.refuse(request, answer, from, connection.clone()).await;
+        true
     }
 }
 

@@ -108,6 +108,7 @@ pub struct Counts {
     overrun: AtomicU64,
     strangers: AtomicU64,
     unmatched: AtomicU64,
+    malformed: AtomicU64,
 }
 
 impl Counts {
@@ -141,15 +142,22 @@ impl Counts {
         self.unmatched.load(Ordering::Relaxed)
     }
 
+    /// Requests that got a status and nothing else: malformed ones, CANCEL of nothing.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
     /// All of them with a name each, for metrics.
     #[must_use]
-    pub fn by_reason(&self) -> [(&'static str, u64); 5] {
+    pub fn by_reason(&self) -> [(&'static str, u64); 6] {
         [
             ("unreadable", self.unreadable()),
             ("no_room", self.refused()),
             ("overrun", self.overrun()),
             ("stranger", self.strangers()),
             ("unmatched", self.unmatched()),
+            ("malformed", self.malformed()),
         ]
     }
 }

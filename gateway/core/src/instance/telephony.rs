@@ -324,11 +324,14 @@ impl<R: Random> Instance<R> {
     /// Whether a far side may have a leg's user call somebody else: as the user itself might.
     fn may_move(&mut self, leg: LegId, target: &str, now: Instant) -> bool {
         let Some(Telephony { legs, dial, .. }) = &self.telephony else { return false };
-        let session = legs.get(&leg).and_then(|key| self.sessions.get(key));
-        let Some(user) = session.filter(|_| dial.allows(target)).map(|session| session.place().user.clone()) else {
-            return false;
+        let Some(session) = legs.get(&leg).and_then(|key| self.sessions.get(key)) else { return false };
+        let (user, is_allowed) = (session.place().user.clone(), dial.allows(target));
+        let refused = match is_allowed {
+            true => self.user_limits(&user).calls.take(now).err().map(|_| FailReason::RateLimited),
+            false => Some(FailReason::NotAllowed),
         };
-        self.user_limits(&user).calls.take(now).is_ok()
+        refused.into_iter().for_each(|reason| self.counts.refused(reason));
+        refused.is_none()
     }
 
     /// A machine for another far side of a leg's call.

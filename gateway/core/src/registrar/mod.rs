@@ -79,6 +79,8 @@ pub struct Counts {
     pub holds: u64,
     /// Requests refused by the CSeq fence since the start.
     pub fenced: u64,
+    /// Requests refused by the registrar itself since the start, for whatever reason.
+    pub refusals: u64,
 }
 
 /// See the module.
@@ -175,18 +177,22 @@ impl Registrar {
         match request.method {
             Method::Register if is_for_us => self.register(id, from, &request, now),
             Method::Options if is_for_us => self.answer(id, &request, 200),
-            _ if is_in_dialog(&request) => self.in_dialog(id, request, now),
+            _ if is_in_dialog(&request) => self.in_dialog(id, from, request, now),
             _ => self.initial(id, from, request, now),
         }
     }
 
-    fn in_dialog(&mut self, id: ServerTransaction, request: SipRequest, now: Instant) {
+    fn in_dialog(&mut self, id: ServerTransaction, from: Peer, request: SipRequest, now: Instant) {
         if !self.fence.lets_pass(&request, now) {
             self.counts.fenced += 1;
             return self.answer(id, &request, 500);
         }
         match self.next_hop(&request) {
-            Some(peer) => self.relay_to_peer(id, request, peer, now),
+            // One side of every call is a user of ours: nobody sends strangers to strangers through us.
+            Some(peer) if self.bindings.has_peer(from) || self.bindings.has_peer(peer) => {
+                self.relay_to_peer(id, request, peer, now);
+            }
+            Some(_) => self.answer(id, &request, 403),
             None => self.answer(id, &request, 404),
         }
     }
@@ -236,6 +242,7 @@ impl Registrar {
 
     fn answer(&mut self, id: ServerTransaction, request: &SipRequest, status: u16) {
         let mut response = SipResponse::to(request, status, &self.names.token());
+        self.counts.refusals += u64::from(status >= 400);
         match status {
             200 => response
                 .headers

@@ -17,6 +17,10 @@ pub(super) fn check(request: &mut SipRequest) -> Result<(), u16> {
         None => MAX_FORWARDS,
         Some(hops) => hops.trim().parse().map_err(|_| 400_u16)?,
     };
+    let scheme = request.uri.split(':').next().unwrap_or_default();
+    if !["sip", "sips"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err(416);
+    }
     if has("Proxy-Require") {
         return Err(420);
     }

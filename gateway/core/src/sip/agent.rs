@@ -39,6 +39,8 @@ pub use takeover::{Restored, SealedInvite, SealedLeg, takeover_cseq};
 
 /// Methods we take in.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
+/// Extensions that a request may require of us.
+const SUPPORTED: [&str; 2] = ["timer", "replaces"];
 /// Commands kept for a lease whose browser has yet to prove itself; beyond it the oldest is dropped.
 const MAX_HELD: usize = 64;
 
@@ -206,6 +208,8 @@ pub struct SipCounts {
     pub unknown_dialogs: u64,
     /// INVITEs refused for a limit, within a dialog or outside.
     pub refused: u64,
+    /// Requests refused for whatever reason, by status.
+    pub refusals: BTreeMap<u16, u64>,
     /// Commands dropped because their browser never proved itself.
     pub withheld: u64,
 }
@@ -481,9 +485,13 @@ impl Agent {
     }
 
     fn refuse(&mut self, transaction: ServerTransaction, request: &SipRequest, status: u16) {
+        *self.counts.refusals.entry(status).or_default() += 1;
         let tag = self.names.token();
         let mut response = SipResponse::to(request, status, &tag);
         match status {
+            405 => response.headers.push("Allow", ALLOW),
+            406 | 415 => response.headers.push("Accept", "application/sdp"),
+            420 => response.headers.push("Unsupported", unsupported(&request.headers)),
             503 => response.headers.push("Retry-After", "5"),
             500 => response.headers.push("Retry-After", "1"),
             422 => response.headers.push("Min-SE", outgoing::MIN_SESSION.as_secs().to_string()),
@@ -500,6 +508,9 @@ impl Agent {
         };
         self.handle_heard(server, now);
         let in_dialog = request.headers.get("To").and_then(tag_of).is_some();
+        if let Some(status) = beyond_us(&request) {
+            return self.refuse(transaction, &request, status);
+        }
         match request.method {
             _ if in_dialog => self.handle_in_dialog(transaction, request, now),
             Method::Invite => self.handle_invite(transaction, server, request, now),
@@ -549,6 +560,38 @@ impl Agent {
             self.news.push_back(SipNews::Ended { leg: id, why });
         }
     }
+}
+
+/// What asks for more than we have, in the order of RFC 3261 §8.2.
+fn beyond_us(request: &SipRequest) -> Option<u16> {
+    let scheme = request.uri.split(':').next().unwrap_or_default();
+    let is_sip = ["sip", "sips"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let is_offer = matches!(request.method, Method::Invite | Method::Update);
+    match () {
+        () if !is_sip => Some(416),
+        () if !unsupported(&request.headers).is_empty() => Some(420),
+        () if is_offer && request.body.is_some() && request.sdp().is_none() => Some(415),
+        () if request.method == Method::Invite && !accepts_sdp(&request.headers) => Some(406),
+        () => None,
+    }
+}
+
+/// Of what a request requires, what we lack.
+fn unsupported(headers: &Headers) -> String {
+    let required = headers.all("Require").flat_map(|value| value.split(',')).map(str::trim);
+    let lacking =
+        required.filter(|one| !one.is_empty() && !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(one)));
+    lacking.collect::<Vec<_>>().join(", ")
+}
+
+/// Without Accept, descriptions are welcome (RFC 3261 §20.1).
+fn accepts_sdp(headers: &Headers) -> bool {
+    let mut accepted = headers.all("Accept").flat_map(|value| value.split(',')).peekable();
+    accepted.peek().is_none()
+        || accepted.any(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            ["application/sdp", "application/*", "*/*"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+        })
 }
 
 /// The far side, or a server on the way, knows the dialog no more (RFC 3261 §12.2.1.2).

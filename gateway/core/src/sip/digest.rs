@@ -113,7 +113,8 @@ impl Challenge {
         let qop = self.qop_auth.then_some((nc.as_str(), cnonce));
         let response = response(*algorithm, credentials, realm, nonce, qop, method, uri);
         let mut value = format!(
-            "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", algorithm={}",
+            "Digest username=\"{}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", algorithm={}",
+            quoted(user),
             algorithm.as_str()
         );
         if let Some(opaque) = opaque {
@@ -151,7 +152,7 @@ impl Authorization {
             None => None,
         };
         Some(Self {
-            user: fields.find("username")?,
+            user: unquoted(fields.raw("username")?),
             realm: fields.find("realm")?,
             nonce: fields.find("nonce")?,
             uri: fields.find("uri")?,
@@ -202,10 +203,31 @@ impl<'a> Fields<'a> {
         Some(Self(fields.map(|(name, value)| (name.trim(), value.trim())).collect()))
     }
 
-    fn find(&self, name: &str) -> Option<String> {
-        let (_, value) = self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        Some(value.trim_matches('"').to_owned())
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
+
+    fn find(&self, name: &str) -> Option<String> {
+        Some(self.raw(name)?.trim_matches('"').to_owned())
+    }
+}
+
+/// What stands between quotes (RFC 3261 §25.1).
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// The text that stands between quotes.
+fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.to_owned() };
+    let mut is_escaped = false;
+    inner
+        .chars()
+        .filter(|character| {
+            is_escaped = *character == '\\' && !is_escaped;
+            !is_escaped
+        })
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -253,6 +275,16 @@ mod tests {
             "Basic realm=\"r\"",
         ];
         assert_eq!(Challenge::strongest(values.into_iter()).map(|challenge| challenge.nonce).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn a_name_with_a_quote_stays_a_name() {
+        let challenge = Challenge::parse("Digest realm=\"r\", nonce=\"n\"").expect("a challenge");
+        let credentials = Credentials { user: "a\", realm=\"evil\\".to_owned(), password: "p".to_owned() };
+        let answer = challenge.answer(&credentials, "INVITE", "sip:b@h", "c", 1);
+        let parsed = Authorization::parse(&answer).expect("an answer");
+        assert_eq!((parsed.user.as_str(), parsed.realm.as_str()), (credentials.user.as_str(), "r"));
+        assert!(parsed.proves(&credentials, "INVITE"));
     }
 
     #[test]

@@ -73,12 +73,16 @@ fn targets_outside_the_allow_list_are_refused() {
     let options = Options { dial: vec!["bob", "+49*", "*@partner.example"], ..Options::default() };
     let mut world = World::played(1, options);
     let tab = world.join(A, "alice");
-    for target in ["carol", "+1900555", "bob@evil.example", "sip:bob@evil.example", "sip:bob@partner.example.evil", ""]
-    {
+    let elsewhere = ["sip:bob@example.org;maddr=192.0.2.9", "bob@example.org:7000", "sip:bob@example.org;method=BYE"];
+    let foreign =
+        ["bob@evil.example", "sip:bob@evil.example", "sip:bob@partner.example.evil", "sip:bob@partner.example:9"];
+    for target in ["carol", "+1900555", ""].into_iter().chain(elsewhere).chain(foreign) {
         let asked = world.ask(tab, start("c1", target));
         assert_eq!(reason(&world, tab, &asked), Some(FailReason::NotAllowed), "{target:?}");
     }
     world.hears_nothing(SERVER);
+    let now = world.now;
+    assert_eq!(world.gateway(A).instance.load(now).counts.not_allowed, 10);
     for (call, target, uri) in [
         ("c1", "bob", "sip:bob@example.org"),
         ("c2", "+4930123", "sip:+4930123@example.org"),
@@ -99,6 +103,8 @@ fn calls_over_the_limit_per_minute_are_refused() {
     }
     let asked = world.ask(tab, start("c4", "bob"));
     assert_eq!(reason(&world, tab, &asked), Some(FailReason::RateLimited));
+    let now = world.now;
+    assert_eq!(world.gateway(A).instance.load(now).counts.rate_limited, 1);
     world.dial(other, "c1", "bob");
     world.pass(std::time::Duration::from_secs(21));
     world.dial(tab, "c5", "bob");
@@ -154,7 +160,7 @@ type Mangle = fn(&mut SipRequest);
 
 #[test]
 fn broken_invites_are_refused_and_cost_a_running_call_nothing() {
-    let mangles: [(&str, Mangle); 9] = [
+    let mangles: [(&str, Mangle); 14] = [
         ("no tag of the caller", |invite| invite.headers.set("From", "<sip:bob@example.org>")),
         ("no Call-ID", |invite| invite.headers.remove("Call-ID")),
         ("no From", |invite| invite.headers.remove("From")),
@@ -164,6 +170,11 @@ fn broken_invites_are_refused_and_cost_a_running_call_nothing() {
         ("no CSeq", |invite| invite.headers.remove("CSeq")),
         ("a URI that is none", |invite| invite.uri = "sip:".to_owned()),
         ("100rel", |invite| invite.headers.push("Require", "100rel")),
+        ("an extension behind one of ours", |invite| invite.headers.push("Require", "timer, x-evil")),
+        ("another scheme", |invite| invite.uri = "tel:+49".to_owned()),
+        ("another kind of body", |invite| invite.body.iter_mut().for_each(|body| body.content_type = "x/y".to_owned())),
+        ("another kind of answer", |invite| invite.headers.push("Accept", "text/plain, x/y")),
+        ("a hundred extensions", |invite| (0..100).for_each(|_| invite.headers.push("Require", "x"))),
     ];
     for (what, mangle) in mangles {
         let mut world = World::new();
@@ -175,6 +186,8 @@ fn broken_invites_are_refused_and_cost_a_running_call_nothing() {
         let id = world.say(SERVER, to, invite);
         let status = world.hears_answer(SERVER, id).status;
         assert!((400..500).contains(&status), "{what}: {status}");
+        let now = world.now;
+        assert_eq!(world.gateway(A).instance.load(now).sip.refusals, [(status, 1)].into(), "{what}");
         assert_eq!(world.only_call(tab), "c1", "{what}");
         assert_eq!(world.state(tab, "c1"), Some(CallState::Active), "{what}");
     }
@@ -211,4 +224,21 @@ fn answers_to_nothing_are_ignored() {
     world.gateway(A).instance.handle_sip(SipEvent::NeverAcked(transaction), now);
     world.pump();
     assert_eq!(world.state(tab, "c1"), Some(CallState::Active));
+}
+
+#[test]
+fn a_far_side_that_talks_without_end_is_not_listened_to() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    let (mut dialog, to) = world.talk(tab, "c1");
+    let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
+    for _ in 0..200 {
+        let info = dialog.request(Method::Info);
+        let id = world.say(SERVER, to, info);
+        *statuses.entry(world.hears_answer(SERVER, id).status).or_default() += 1;
+    }
+    assert_eq!(statuses, [(200, 40), (503, 160)].into());
+    let bye = dialog.request(Method::Bye);
+    let id = world.say(SERVER, to, bye);
+    assert_eq!(world.hears_answer(SERVER, id).status, 200);
 }

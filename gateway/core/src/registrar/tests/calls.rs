@@ -49,7 +49,8 @@ fn requests_of_a_dialog_follow_route_and_contact() {
     let mut world = with_far();
     let mut bye = in_dialog(Method::Bye, "sip:far@127.0.0.1:4001;transport=tcp;hf-gen=1", 2);
     bye.headers.push("Route", "<sip:192.0.2.1:5080;lr>");
-    let (_, out) = world.send(tcp(4000), bye);
+    assert_eq!(world.send(tcp(4000), bye.clone()).1.statuses(), [403], "neither end is a user");
+    let (_, out) = world.send(tcp(5001), bye);
     let (_, peer, bye) = out.only_request();
     assert_eq!(peer.addr.to_string(), "192.0.2.1:5080", "the next Route");
     assert_eq!(bye.headers.all("Route").collect::<Vec<_>>(), ["<sip:192.0.2.1:5080;lr>"]);
@@ -61,9 +62,11 @@ fn requests_of_a_dialog_follow_route_and_contact() {
             Peer { addr: "192.0.2.7:5090".parse().expect("an address"), ..tcp(0) },
         ),
     ] {
-        let (_, out) = world.send(tcp(4000), in_dialog(Method::Info, uri, 3));
+        let (_, out) = world.send(tcp(5001), in_dialog(Method::Info, uri, 3));
         assert_eq!(out.only_request().1, peer, "{uri}");
     }
+    let (_, out) = world.send(tcp(4000), in_dialog(Method::Info, "sip:far@127.0.0.1:4001;transport=tcp;hf-gen=1", 3));
+    assert_eq!(out.only_request().1, tcp(5001), "of a caller who is not registered");
     assert_eq!(world.send(tcp(4000), in_dialog(Method::Bye, "sip:x@host.invalid", 4)).1.statuses(), [404]);
 }
 

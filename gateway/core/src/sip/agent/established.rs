@@ -163,6 +163,14 @@ impl Agent {
         {
             return self.refuse(transaction, &request, 500);
         }
+        let is_aside = matches!(request.method, Method::Info | Method::Notify | Method::Options | Method::Refer);
+        if is_aside
+            && let Some(up) = self.legs.get_mut(&id).and_then(Leg::up)
+            && up.asides.take(now).is_err()
+        {
+            self.counts.refused += 1;
+            return self.refuse(transaction, &request, 503);
+        }
         match request.method {
             Method::Bye => {
                 self.confirm(lease, transaction, &request);

@@ -51,10 +51,6 @@ impl Agent {
         let user = SipUri::parse(&request.uri).ok().and_then(|uri| uri.user).ok_or(404_u16)?;
         let id = *self.by_contact.get(&user).ok_or(404_u16)?;
         self.leases.get_mut(&id).ok_or(404_u16)?.invites.take(now).map_err(|_| 503_u16)?;
-        // Reliable provisional answers (RFC 3262) are not offered.
-        if lists(&request.headers, "Require", "100rel") {
-            return Err(420);
-        }
         match () {
             () if self.is_merged(request) => Err(482),
             () if is_too_brief(&request.headers) => Err(422),

@@ -105,6 +105,8 @@ pub(super) struct Up {
     pub(super) takes_update: bool,
     /// The far side's changes of the session.
     pub(super) changes: RateLimit,
+    /// What the far side says besides: INFO, NOTIFY, OPTIONS, REFER.
+    pub(super) asides: RateLimit,
     /// Our 2xx carried an offer; the ACK brings its answer.
     pub(super) offered_in_answer: bool,
 }
@@ -121,6 +123,9 @@ pub(super) struct SessionTimer {
 
 /// Changes of the session that a far side may ask for within a time; beyond it 500 with Retry-After (RFC 3261 §14.2).
 const CHANGES: (u32, Duration) = (5, Duration::from_secs(1));
+
+/// Other requests of a far side within a time, digits among them; beyond it 503 with Retry-After.
+const ASIDES: (u32, Duration) = (40, Duration::from_secs(1));
 
 /// A refresh that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(10);
@@ -167,6 +172,7 @@ impl Up {
             announce: None,
             takes_update: false,
             changes: RateLimit::new(CHANGES.0, CHANGES.1),
+            asides: RateLimit::new(ASIDES.0, ASIDES.1),
             offered_in_answer: false,
         }
     }

@@ -88,7 +88,7 @@ impl Agent {
                 forks
             }
         };
-        for mut dialog in dialogs {
+        for mut dialog in dialogs.into_iter().take(MAX_SEALED_FORKS) {
             dialog.cseq = takeover_cseq(dialog.cseq, unix);
             let mut bye = dialog.request(Method::Bye);
             bye.headers.push("Reason", "SIP;cause=410;text=\"instance lost\"");
