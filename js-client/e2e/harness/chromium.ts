@@ -2,8 +2,9 @@
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
 import type { Driver, LoggedEvent } from "../page/driver.ts";
+import { DrivenTab } from "./tab.ts";
 import { toneFile } from "./tone.ts";
-import { PATIENCE_MS, until } from "./wait.ts";
+import { until } from "./wait.ts";
 
 export interface ChromiumOptions {
   /** The tone that the microphone hears. */
@@ -74,11 +75,12 @@ export class Chromium {
   }
 }
 
-/** One tab; its methods run the page's `e2e` object (page/driver.ts). */
-export class Tab {
+/** One tab of Chromium. */
+export class Tab extends DrivenTab {
   readonly console: string[] = [];
 
   constructor(readonly page: Page) {
+    super();
     page.on("console", (message) => this.console.push(message.text()));
     page.on("pageerror", (error) => this.console.push(`page error: ${error.message}`));
   }
@@ -93,54 +95,13 @@ export class Tab {
     await until("the page's driver", () => this.page.evaluate("window.e2e !== undefined"));
   }
 
-  /** Calls a method of the page's driver. */
-  do<K extends keyof Driver>(method: K, ...args: Parameters<Driver[K]>): Promise<Awaited<ReturnType<Driver[K]>>> {
+  override do<K extends keyof Driver>(
+    method: K,
+    ...args: Parameters<Driver[K]>
+  ): Promise<Awaited<ReturnType<Driver[K]>>> {
     const call = ([name, values]: [string, unknown[]]) =>
       (window as unknown as { e2e: Record<string, (...all: unknown[]) => unknown> }).e2e[name]?.(...values);
     return this.page.evaluate(call, [method, args] as [string, unknown[]]) as Promise<Awaited<ReturnType<Driver[K]>>>;
-  }
-
-  events(name?: string): Promise<LoggedEvent[]> {
-    return this.do("events", name);
-  }
-
-  /** The first event of this name, at or after the wall-clock time `since`, for which `matches` holds. */
-  waitFor(
-    name: string,
-    { since = 0, withinMs = PATIENCE_MS, matches = (_: LoggedEvent) => true as boolean } = {},
-  ): Promise<LoggedEvent> {
-    return until(
-      `the event ${name}`,
-      async () => (await this.events(name)).find((event) => event.at >= since && matches(event)),
-      { withinMs },
-    );
-  }
-
-  /** The instance that serves this tab's session. */
-  async servedBy(): Promise<string> {
-    return until("a signed-in session", () => this.do("instance"));
-  }
-
-  /** Waits until the call's remote tone is near `hz`. */
-  async hears(hz: number, withinMs = PATIENCE_MS): Promise<void> {
-    await until(
-      `a tone of ${hz} Hz`,
-      async () => {
-        const peak = await this.do("peak");
-        return peak.db > -60 && Math.abs(peak.hz - hz) < 15 ? true : Promise.reject(new Error(JSON.stringify(peak)));
-      },
-      { withinMs, everyMs: 50 },
-    );
-  }
-
-  /** Waits until the call's remote audio is silent while packets still come. */
-  async hearsNothing(withinMs = PATIENCE_MS): Promise<void> {
-    await until("silence", async () => (await this.do("peak")).db < -80, { withinMs, everyMs: 50 });
-  }
-
-  /** Waits until packets arrive in the newest call, and returns the wall-clock time of the first one. */
-  mediaStarted(withinMs = PATIENCE_MS): Promise<number> {
-    return until("the first packet of the call", () => this.do("firstPacketAt"), { withinMs });
   }
 }
 

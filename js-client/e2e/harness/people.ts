@@ -2,16 +2,22 @@
 import type { LoggedEvent, LostCalls } from "../page/driver.ts";
 import { Chromium, type Tab } from "./chromium.ts";
 import { Cluster, type ClusterOptions, type Instance } from "./cluster.ts";
+import type { DrivenTab } from "./tab.ts";
 import { PATIENCE_MS, until } from "./wait.ts";
 
-/** One signed-in user. */
-export interface Person {
+/** One signed-in user, in whatever browser. */
+export interface Somebody {
   name: string;
-  chromium: Chromium;
-  tab: Tab;
+  tab: DrivenTab;
   /** Keeps the tab's session. */
   serving: Instance;
   toneHz: number;
+}
+
+/** One in Chromium. */
+export interface Person extends Somebody {
+  chromium: Chromium;
+  tab: Tab;
 }
 
 export interface People {
@@ -66,13 +72,14 @@ export async function arrive(
   }
 }
 
-async function registered(cluster: Cluster): Promise<number> {
+/** How many users are registered at all instances. */
+export async function registered(cluster: Cluster): Promise<number> {
   const all = await Promise.all(cluster.instances.map((instance) => instance.health().catch(() => undefined)));
   return all.reduce((sum, health) => sum + (health?.registered ?? 0), 0);
 }
 
 /** `caller` calls `called`, whose tab rings. Returns the call's id on each side. */
-export async function ring(caller: Person, called: Person, { video = false } = {}): Promise<[string, string]> {
+export async function ring(caller: Somebody, called: Somebody, { video = false } = {}): Promise<[string, string]> {
   const since = Date.now();
   const outgoing = await caller.tab.do("call", called.name, { video });
   const incoming = await called.tab.waitFor("incomingcall", { since });
@@ -80,25 +87,25 @@ export async function ring(caller: Person, called: Person, { video = false } = {
 }
 
 /** Both talk: each hears the tone of the other. Returns the call's id on each side. */
-export async function talk(caller: Person, called: Person, { video = false } = {}): Promise<[string, string]> {
+export async function talk(caller: Somebody, called: Somebody, { video = false } = {}): Promise<[string, string]> {
   const ids = await ring(caller, called, { video });
   await called.tab.do("answer", { video });
   await hearEachOther(caller, called);
   return ids;
 }
 
-export async function hearEachOther(one: Person, other: Person): Promise<void> {
+export async function hearEachOther(one: Somebody, other: Somebody): Promise<void> {
   await Promise.all([one.tab.hears(other.toneHz), other.tab.hears(one.toneHz)]);
 }
 
 /** The state of a call, and who holds it. */
-export async function stateOf(person: Person, id: string): Promise<string> {
+export async function stateOf(person: Somebody, id: string): Promise<string> {
   const call = (await person.tab.do("callStates")).find((known) => known.id === id);
   return call ? [call.state, call.heldBy].filter(Boolean).join(" ") : "unknown";
 }
 
 /** Waits until a call is in this state, such as `held local`. */
-export async function becomes(person: Person, id: string, wanted: string, withinMs?: number): Promise<void> {
+export async function becomes(person: Somebody, id: string, wanted: string, withinMs?: number): Promise<void> {
   await until(
     `${person.name}'s call is ${wanted}`,
     async () => {
@@ -110,21 +117,21 @@ export async function becomes(person: Person, id: string, wanted: string, within
 }
 
 /** The page reaches no server any more, but for media; resolves when it has noticed. */
-export async function unplug({ tab }: Person): Promise<void> {
+export async function unplug({ tab }: Somebody): Promise<void> {
   const since = Date.now();
   await tab.do("unplug", true);
   await tab.waitFor("signalinglost", { since });
 }
 
 /** Takes {@link unplug} back; resolves with what the client then tells of its calls. */
-export async function plugIn({ tab }: Person): Promise<LoggedEvent> {
+export async function plugIn({ tab }: Somebody): Promise<LoggedEvent> {
   const since = Date.now();
   await tab.do("unplug", false);
   return tab.waitFor("callsresynced", { since });
 }
 
 /** Waits until a call ended, and returns why. */
-export async function ended(person: Person, id: string, withinMs = PATIENCE_MS): Promise<string> {
+export async function ended(person: Somebody, id: string, withinMs = PATIENCE_MS): Promise<string> {
   const event = await person.tab.waitFor("call:ended", { withinMs, matches: ({ detail }) => detail.id === id });
   return String(event.detail.reason);
 }

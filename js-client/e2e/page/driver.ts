@@ -226,6 +226,22 @@ export class Driver {
     return { hz, db: Math.max(bins[loudest] ?? -200, -200) };
   }
 
+  /** What half a second of the newest call's remote audio sounds like, for a browser whose AudioContext needs loudspeakers. */
+  async recordedPeak(): Promise<{ hz: number; db: number }> {
+    const recorder = new MediaRecorder(this.newest().remoteStream);
+    const recorded = new Promise<Blob>((resolve) => {
+      recorder.ondataavailable = ({ data }) => resolve(data);
+    });
+    recorder.start();
+    setTimeout(() => recorder.stop(), 500);
+    const bytes = await (await recorded).arrayBuffer();
+    const { sampleRate, ...sound } = await decoded(bytes);
+    const samples = sound.samples.slice(-sampleRate / 4);
+    const crossings = samples.filter((sample, at) => at > 0 && sample >= 0 && (samples[at - 1] ?? 0) < 0).length;
+    const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+    return { hz: (crossings * sampleRate) / samples.length, db: Math.max(10 * Math.log10(power), -200) };
+  }
+
   /** The audio codec that the newest call sends at the moment, such as `audio/opus`. */
   async sentCodec(): Promise<string | undefined> {
     const reports = ((await this.newest().peerConnection?.getStats()) ?? new Map()) as Map<string, SentStats>;
@@ -325,6 +341,11 @@ export class Driver {
   private note(name: string, detail: object): void {
     this.log.push({ at: Date.now(), name, detail: plain(detail) });
   }
+}
+
+async function decoded(bytes: ArrayBuffer): Promise<{ samples: Float32Array; sampleRate: number }> {
+  const audio = await new OfflineAudioContext(1, 1, 48_000).decodeAudioData(bytes);
+  return { samples: audio.getChannelData(0), sampleRate: audio.sampleRate };
 }
 
 /** Only what JSON carries: events hold calls, streams and errors, too. */
