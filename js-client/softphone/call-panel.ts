@@ -60,6 +60,16 @@ export class CallPanel {
     return this.#open === "pad";
   }
 
+  /** Puts the open drawer away and returns to what opened it; false if none was open. */
+  leaveDrawer(): boolean {
+    const opener = this.#open && DRAWERS[this.#open];
+    this.close();
+    if (opener) {
+      button(opener).focus();
+    }
+    return opener !== undefined;
+  }
+
   draw(story: Story): void {
     this.#drawRinging(story);
     const call = frontCall(story);
@@ -132,6 +142,7 @@ export class CallPanel {
     const who = words.callerName(call);
     const { id, offersVideo, refused } = call;
     const answer = makeButton(words.answerLabel(front), "btn accept", "answer", () => this.acts.answer(id, false));
+    answer.setAttribute("aria-keyshortcuts", "Enter");
     const withVideo = makeButton("With video", "btn accept", "answer-video", () => this.acts.answer(id, true));
     const decline = makeButton("Decline", "btn danger", "reject", () => this.acts.reject(id));
     const away = refused.answer && refused.answer !== "wrong-state" ? words.refused(refused.answer) : "";

@@ -338,12 +338,29 @@ if (!window.isSecureContext) {
 }
 page.draw(story, Date.now());
 document.addEventListener("pointerdown", wake, { once: true });
-document.addEventListener("keydown", ({ key, target, ctrlKey, altKey, metaKey }) => {
-  const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
-  if (page.calls.padIsOpen && !typing && !ctrlKey && !altKey && !metaKey && /^[0-9*#]$/.test(key)) {
+document.addEventListener("keydown", (event) => {
+  const { key, target, ctrlKey, altKey, metaKey } = event;
+  if (event.defaultPrevented || ctrlKey || altKey || metaKey) {
+    return;
+  }
+  const within = (kinds: string) => target instanceof Element && target.closest(kinds) !== null;
+  const [call] = ringing(story);
+  if (key === "Escape") {
+    leave();
+  } else if (key === "Enter" && call && !within("a, button, input, select")) {
+    wake();
+    void phone.answer(call.id, { video: false });
+  } else if (page.calls.padIsOpen && !within("input, select") && /^[0-9*#]$/.test(key)) {
     press(key);
   }
 });
+
+/** Puts away what lies on top: an open drawer, or else a notice that has been read. */
+function leave(): void {
+  if (!page.calls.leaveDrawer() && story.notice?.actions.includes("dismiss")) {
+    act("dismiss");
+  }
+}
 
 const link = new URLSearchParams(location.search);
 const before = remembered();

@@ -527,7 +527,7 @@ function callEnded(next: Story, end: CallEnded, at: number, say: Say): void {
       back: undefined,
       outcome: undefined,
       ...(next.loss ?? { reason }),
-      call: words.ended({ reason: "instance-lost" }),
+      call: next.loss?.call ? "Your calls ended." : words.ended({ reason: "instance-lost" }),
     };
     tellLoss(next);
   } else if (words.endLevel(end.reason) === "bad") {
@@ -594,7 +594,8 @@ function connected(next: Story, call: calls.CallStory, at: number, say: Say): vo
   say("ok", `Connected to ${who}.`);
   if (call.replaces !== undefined && next.loss) {
     const gap = words.duration(at - next.loss.at);
-    next.loss = { ...next.loss, back: `${who} is back in a new call, ${gap} after the loss.` };
+    const back = `${who} is back in a new call, ${gap} after the loss.`;
+    next.loss = { ...next.loss, back: [next.loss.back, back].filter(Boolean).join(" ") };
     tellLoss(next);
   }
 }

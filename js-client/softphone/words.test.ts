@@ -75,7 +75,7 @@ test.each([
 
 test("who holds is said on each side", () => {
   const held = { state: "held", media: "flowing", preserved: false, asked: undefined, ...bob } as const;
-  expect(words.callState({ ...held, heldBy: "local" })).toBe("On hold. bob can not hear you.");
+  expect(words.callState({ ...held, heldBy: "local" })).toBe("On hold. bob cannot hear you.");
   expect(words.callState({ ...held, heldBy: "remote" })).toBe("bob put you on hold.");
   expect(words.holdChanged("bob", undefined, "remote")).toBe("bob put you on hold.");
   expect(words.holdChanged("bob", "remote", "both")).toBe("You put bob on hold.");

@@ -53,7 +53,7 @@ const ENDED: Record<EndReason, string> = {
   transferred: "You passed the call on.",
   failed: "The call could not be set up.",
   "instance-lost": "Your call ended.",
-  "far-lost": "The far side's instance was lost. Your call ended.",
+  "far-lost": "The far side was lost. Your call ended.",
   "media-lost": "No sound came through any more. Your call ended.",
   "media-timeout": "Sound could not get through between this browser and the service. Your call ended.",
   "fingerprint-mismatch": "The encryption of the call did not check out, so it was ended.",
@@ -75,7 +75,7 @@ const REFUSED: Record<string, string> = {
   "signaling-lost": "The connection is being restored. Try again in a moment.",
   "instance-silent": "The instance does not answer at the moment.",
   "media-lost": "Sound does not get through to this instance. You move to another one.",
-  "sip-server-unreachable": "The telephone server can not be reached. Calls are possible again once it is back.",
+  "sip-server-unreachable": "The telephone server cannot be reached. Calls are possible again once it is back.",
   "sip-server-silent": "The telephone server does not answer. Calls are possible again once it does.",
   "registration-refused": "The telephone server refused your name or password. Its operator can help.",
   "unknown-user": "The telephone server does not know you by this name.",
@@ -84,7 +84,7 @@ const REFUSED: Record<string, string> = {
   "not-refreshed": "Your registration at the telephone server ran out. It is renewed by itself.",
   "registered-elsewhere": "Your calls arrive in another window now, which signed in later.",
   registering: "You are being registered at the telephone server …",
-  "not-supported": "The echo and the tone can not be held, passed on, or sent digits.",
+  "not-supported": "The echo and the tone cannot be held, passed on, or sent digits.",
   "wrong-state": "Not possible at this moment of the call.",
   "far-refused": "The far side did not agree.",
   "bad-target": "There is nobody by that name.",
@@ -156,7 +156,7 @@ const ASKED: Record<Asked, string> = {
 };
 
 const HELD: Record<HeldBy, (who: string) => string> = {
-  local: (who) => `On hold. ${who} can not hear you.`,
+  local: (who) => `On hold. ${who} cannot hear you.`,
   remote: (who) => `${who} put you on hold.`,
   both: () => "On hold from both sides.",
 };
@@ -197,7 +197,7 @@ const FAR_SAID: Record<string, string> = {
   480: "Nobody answers there at the moment.",
   486: "The line is busy.",
   487: "Nobody answered there.",
-  488: "The far side's telephone can not do that.",
+  488: "The far side's telephone cannot do that.",
   603: "They declined.",
 };
 
@@ -246,7 +246,7 @@ export function signInFailed(reason: string, withToken: boolean): { text: string
 export function away(reason: string): { title: string; text: string } {
   const keeps = "This page keeps trying and is ready again by itself.";
   return reason === "unreachable"
-    ? { title: "The service can not be reached", text: `Check whether this device is online. ${keeps}` }
+    ? { title: "The service cannot be reached", text: `Check whether this device is online. ${keeps}` }
     : { title: "No instance is up at the moment", text: keeps };
 }
 

@@ -16,7 +16,7 @@ test("two windows: a link signs in and calls on a click; answer, hold, keypad, a
   await bob.shows("call-state", "Ringing");
   await alice.shows("incoming-name", "bob");
   expect(await alice.page.title()).toBe("bob is calling");
-  await alice.click("answer");
+  await alice.page.keyboard.press("Enter");
   await alice.hearsSound();
   await bob.hearsSound();
 
@@ -28,6 +28,8 @@ test("two windows: a link signs in and calls on a click; answer, hold, keypad, a
   await alice.click("keypad");
   await alice.page.keyboard.type("12#");
   await bob.shows("heard", "12#");
+  await alice.page.keyboard.press("Escape");
+  expect(await alice.page.getByTestId("pad").isHidden()).toBe(true);
 
   const carol = await Softphone.open(chromium, `${cluster.url}/?user=carol&call=alice`);
   await carol.shows("connection", "Connected");
