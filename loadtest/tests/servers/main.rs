@@ -11,6 +11,7 @@ mod line;
 #[path = "../telephony/phone.rs"]
 #[allow(dead_code, reason = "shared with the tests of telephony")]
 mod phone;
+mod sipp;
 mod tap;
 #[path = "../telephony/tone.rs"]
 mod tone;
@@ -18,6 +19,7 @@ mod verbs;
 
 mod a_pair_has_two_addresses;
 mod an_address_that_moves_keeps_calls;
+mod calls_that_are_held_are_delivered;
 mod five_hundred_users_return;
 mod servers_that_hang_are_found;
 mod the_pair_is_switched_under_calls;
