@@ -120,23 +120,43 @@ impl Owed {
     }
 }
 
-/// What a request asked of the far side, which has not answered yet.
+/// A `hold` or `unhold` that the far side has not taken yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// `hold` or `unhold`.
-    Hold(RequestId),
-    /// `transfer`; with `transfer_to` the other call.
-    Transfer(RequestId, Option<CallId>),
+pub struct Holding {
+    /// The request.
+    pub request: RequestId,
+    /// Hold, or take back.
+    pub hold: bool,
+    /// What was described before it was offered; `None` while it waits for its turn.
+    pub before: Option<Box<FarSdp>>,
+    /// Offers of it that crossed one of the far side.
+    pub crossed: u8,
 }
 
-impl Asked {
+/// A `transfer` or `transfer_to` whose outcome is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transferring {
     /// The request.
-    #[must_use]
-    pub fn request(&self) -> &RequestId {
-        match self {
-            Self::Hold(request) | Self::Transfer(request, _) => request,
-        }
-    }
+    pub request: RequestId,
+    /// Whom the far side is to call.
+    pub target: String,
+    /// The call in whose place, and its leg.
+    pub other: Option<(CallId, LegId)>,
+    /// How far it is.
+    pub stage: TransferStage,
+    /// It counts as refused then.
+    pub until: Instant,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferStage {
+    /// Another change is under way.
+    Waiting,
+    /// The far side was asked.
+    Asked,
+    /// It said that it will try.
+    Accepted,
 }
 
 /// The SIP side of a call.
@@ -148,10 +168,14 @@ pub struct FarCall {
     pub sdp: Option<FarSdp>,
     /// The caller's offer, until it is answered.
     pub offer: Option<String>,
-    /// What the far side was asked.
-    pub asked: Option<Asked>,
-    /// It counts as refused then.
-    pub asked_until: Option<Instant>,
+    /// The user's hold that is under way.
+    pub holding: Option<Holding>,
+    /// And the one after it.
+    pub next_hold: Option<Holding>,
+    /// The user's transfer.
+    pub transferring: Option<Transferring>,
+    /// The far side of another call, which was sent here, hung up without saying how that went.
+    pub sent_for: bool,
     /// The leg that takes the place of this one once it is answered.
     pub moving: Option<Moving>,
     /// The far side holds.

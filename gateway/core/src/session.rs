@@ -2,6 +2,7 @@
 //!
 //! [`crate::Instance`] owns it, decides about places and takeovers, and seals its capsules.
 
+mod change;
 mod far;
 mod recovery;
 mod transfer;

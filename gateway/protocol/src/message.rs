@@ -354,7 +354,7 @@ pub enum EndReason {
     Cancelled,
     /// There is no such user or number.
     NotFound,
-    /// The far side was transferred.
+    /// The far side was transferred, or took a transfer and hung up without a word of how that went.
     Transferred,
     /// The call could not be set up.
     Failed,

@@ -181,20 +181,23 @@ impl<R: Random> Instance<R> {
                 agent.reject(leg, status);
             }
             FarCommand::Offer(leg, description) => {
-                // Another change is under way.
-                if agent.offer(leg, description).is_err()
-                    && let Some(session) = self.sessions.get_mut(&key)
-                {
-                    session.handle_offer_answered(leg, Err(491), now);
+                let offered = agent.offer(leg, description);
+                let Some(session) = self.sessions.get_mut(&key) else { return };
+                match offered {
+                    Ok(()) => {}
+                    Err(AgentError::Busy) => session.handle_busy(leg, now),
+                    Err(_) => session.handle_offer_answered(leg, Err(481), now),
                 }
             }
             FarCommand::AnswerOffer(leg, answer) => agent.answer_offer(leg, answer, now),
             FarCommand::Digit(leg, digit) => drop(agent.send_digit(leg, digit)),
             FarCommand::Transfer(leg, target, replaced) => {
-                if agent.transfer(leg, &target, replaced).is_err()
-                    && let Some(session) = self.sessions.get_mut(&key)
-                {
-                    session.handle_transfer(leg, 481, now);
+                let asked = agent.transfer(leg, &target, replaced);
+                let Some(session) = self.sessions.get_mut(&key) else { return };
+                match asked {
+                    Ok(()) => {}
+                    Err(AgentError::Busy) => session.handle_busy(leg, now),
+                    Err(_) => session.handle_transfer(leg, 481, now),
                 }
             }
             FarCommand::AnswerTransfer(leg, status) => agent.answer_transfer(leg, status),
@@ -226,7 +229,7 @@ impl<R: Random> Instance<R> {
     fn handle_dialled(&mut self, key: Key, peer: PeerId, dialled: Result<LegId, AgentError>, now: Instant) {
         let dialled = dialled.map_err(|error| match error {
             AgentError::BadTarget => EndReason::NotFound,
-            AgentError::Unavailable | AgentError::WrongState => EndReason::Failed,
+            AgentError::Unavailable | AgentError::WrongState | AgentError::Busy => EndReason::Failed,
         });
         if let Some(session) = self.sessions.get_mut(&key) {
             session.handle_dialled(peer, dialled, now);
@@ -281,6 +284,7 @@ impl<R: Random> Instance<R> {
             SipNews::OfferAnswered { leg, answer } => {
                 self.with_leg(leg, |session| session.handle_offer_answered(leg, answer, now));
             }
+            SipNews::Settled { leg } => self.with_leg(leg, |session| session.handle_settled(leg)),
             SipNews::Digit { leg, digit } => self.with_leg(leg, |session| session.handle_digit(leg, digit)),
             SipNews::Transfer { leg, status } => {
                 self.with_leg(leg, |session| session.handle_transfer(leg, status, now));

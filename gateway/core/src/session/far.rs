@@ -4,8 +4,9 @@
 //! [`FarSdp`], and the media plane is told the outcome.
 
 use super::Session;
+use super::change::waiting_requests;
 use super::recovery::{SealedCall, SealedUp};
-use crate::call::{Asked, Call, FarCall, FarLeg, Owed, PeerId};
+use crate::call::{Call, FarCall, FarLeg, Owed, PeerId};
 use crate::command::Command;
 use crate::limits::{Limits, RING_TIME, WAIT_FOR_BROWSER};
 use crate::sdp::{CodecKind, Description, FarMedia, FarSdp, SdpError};
@@ -332,12 +333,13 @@ impl Session {
             true => {
                 self.far_answered(at);
                 self.tell_hold(at);
+                self.change_next(at);
             }
             false => self.end_call(at, EndReason::Failed, true, now),
         }
     }
 
-    fn take_answer(&mut self, at: usize, text: &str) -> Result<(), SdpError> {
+    pub(super) fn take_answer(&mut self, at: usize, text: &str) -> Result<(), SdpError> {
         let Some(sdp) = self.calls[at].far.as_mut().and_then(|far| far.sdp.as_mut()) else {
             return Err(SdpError::NoOffer);
         };
@@ -409,50 +411,6 @@ impl Session {
         }
     }
 
-    /// The far side answered an offer of ours in a running call.
-    pub fn handle_offer_answered(&mut self, leg: LegId, answer: Result<String, u16>, now: Instant) {
-        let Some(at) = self.by_leg(leg) else { return };
-        let taken = match &answer {
-            Ok(text) => self.take_answer(at, text).map_err(|_| 488),
-            Err(status) => Err(*status),
-        };
-        if taken.is_err()
-            && let Some(sdp) = self.calls[at].far.as_mut().and_then(|far| far.sdp.as_mut())
-        {
-            sdp.offer_refused();
-        }
-        if self.calls[at].far.as_mut().is_some_and(|far| std::mem::take(&mut far.restored)) {
-            match taken {
-                Ok(()) => self.far_answered(at),
-                Err(_) => return self.end_call(at, EndReason::FarLost, true, now),
-            }
-        }
-        self.tell_hold(at);
-        let asked =
-            self.calls[at].far.as_mut().and_then(|far| far.asked.take_if(|asked| matches!(asked, Asked::Hold(_))));
-        if let Some(asked) = asked {
-            let outcome = taken.map_or_else(far_refused, |()| Outcome::Ok { sdp: None });
-            self.respond(asked.request(), outcome);
-        }
-    }
-
-    pub(super) fn hold(&mut self, request: &RequestId, id: &CallId, hold: bool) -> Result<(), FailReason> {
-        let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
-        let far = self.calls[at].far.as_mut().ok_or(FailReason::WrongState)?;
-        let (Some(leg), Some(sdp)) = (far.leg, far.sdp.as_mut()) else { return Err(FailReason::WrongState) };
-        if far.asked.is_some() || sdp.is_offering() || !sdp.is_agreed() {
-            return Err(FailReason::WrongState);
-        }
-        if sdp.is_held() == hold {
-            self.respond(request, Outcome::Ok { sdp: None });
-            return Ok(());
-        }
-        let offer = sdp.hold(hold);
-        far.asked = Some(Asked::Hold(request.clone()));
-        self.far(FarCommand::Offer(leg, offer));
-        Ok(())
-    }
-
     pub(super) fn send_digits(&mut self, request: &RequestId, id: &CallId, digits: &str) -> Result<(), FailReason> {
         let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
         let known = |digit: char| digit.is_ascii_digit() || matches!(digit, '*' | '#' | 'A'..='D');
@@ -498,8 +456,11 @@ impl Session {
             return;
         }
         let Some(at) = self.by_leg(leg) else { return };
+        if why == LegEnd::HungUp && self.leaves_transferred(at) {
+            return self.end_call(at, EndReason::Transferred, true, now);
+        }
         let reason = match why {
-            LegEnd::HungUp if self.is_sent_for(&self.calls[at].id) => EndReason::Transferred,
+            LegEnd::HungUp if self.is_sent_for(at) => EndReason::Transferred,
             LegEnd::HungUp => EndReason::RemoteHangUp,
             LegEnd::FarLost => EndReason::FarLost,
             LegEnd::Cancelled => EndReason::Cancelled,
@@ -519,11 +480,11 @@ impl Session {
     pub(super) fn release_far(&mut self, call: &mut Call) {
         let alerting = call.is_alerting();
         let Some(far) = &mut call.far else { return };
-        if let Some(asked) = far.asked.take() {
-            self.respond(asked.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });
-        }
+        let waiting = waiting_requests(far);
         let moving = far.moving.take().and_then(|moving| moving.leg);
-        match far.leg.take() {
+        let leg = far.leg.take();
+        self.fail_waiting(waiting);
+        match leg {
             // Nobody declined, so that the user's other phones ring on.
             Some(leg) if alerting => self.far(FarCommand::Reject(leg, 480)),
             Some(leg) => self.far(FarCommand::HangUp(leg)),

@@ -2,8 +2,9 @@
 //! place another one comes. The browser keeps its call and its peer connection.
 
 use super::Session;
+use super::change::waiting_requests;
 use super::far::{FarCommand, far_refused, refusal};
-use crate::call::{Asked, Call, FarCall, Moving};
+use crate::call::{Call, FarCall, Moving, TransferStage, Transferring};
 use crate::limits::RING_TIME;
 use crate::sdp::{FarLocal, FarSdp};
 use crate::sip::{LegEnd, LegId, Referral};
@@ -23,46 +24,73 @@ impl Session {
         other: Option<CallId>,
         now: Instant,
     ) -> Result<(), FailReason> {
-        let replaced = match &other {
+        let other = match other {
             None => None,
-            Some(other) if other == id => return Err(FailReason::WrongState),
+            Some(other) if other == *id => return Err(FailReason::WrongState),
             Some(other) => {
-                let at = self.position(other).ok_or(FailReason::NoSuchCall)?;
-                Some(self.calls[at].leg().filter(|_| self.calls[at].is_answered()).ok_or(FailReason::WrongState)?)
+                let at = self.position(&other).ok_or(FailReason::NoSuchCall)?;
+                let leg =
+                    self.calls[at].leg().filter(|_| self.calls[at].is_answered()).ok_or(FailReason::WrongState)?;
+                Some((other, leg))
             }
         };
         let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
         let answered = self.calls[at].is_answered();
         let far = self.calls[at].far.as_mut().ok_or(FailReason::WrongState)?;
-        let (Some(leg), true) = (far.leg, answered && far.asked.is_none()) else { return Err(FailReason::WrongState) };
-        far.asked = Some(Asked::Transfer(request.clone(), other));
-        far.asked_until = Some(now + TRANSFER_TIME);
-        self.far(FarCommand::Transfer(leg, target, replaced));
+        if far.leg.is_none() || !answered || far.transferring.is_some() {
+            return Err(FailReason::WrongState);
+        }
+        let (request, until) = (request.clone(), now + TRANSFER_TIME);
+        far.transferring = Some(Transferring { request, target, other, stage: TransferStage::Waiting, until });
+        if far.holding.is_none() {
+            self.change_next(at);
+        }
         Ok(())
     }
 
     /// How a transfer goes that this browser asked for.
     pub fn handle_transfer(&mut self, leg: LegId, status: u16, now: Instant) {
         let Some(at) = self.by_leg(leg) else { return };
-        let Some(far) = self.calls[at].far.as_mut().filter(|_| status >= 200) else { return };
-        let Some(Asked::Transfer(request, other)) = far.asked.take_if(|asked| matches!(asked, Asked::Transfer(..)))
-        else {
+        let Some(far) = &mut self.calls[at].far else { return };
+        let Some(transferring) = &mut far.transferring else { return };
+        if status < 200 {
+            transferring.stage = TransferStage::Accepted;
             return;
-        };
+        }
+        let Some(Transferring { request, other, .. }) = far.transferring.take() else { return };
         if status >= 300 {
             return self.respond(&request, far_refused(status));
         }
         self.respond(&request, Outcome::Ok { sdp: None });
         self.end_call(at, EndReason::Transferred, true, now);
-        if let Some(at) = other.and_then(|other| self.position(&other)) {
+        if let Some(at) = other.and_then(|(other, _)| self.position(&other)) {
             self.end_call(at, EndReason::Transferred, true, now);
         }
     }
 
+    /// The far side hangs up after it took a transfer, and never says how that went: it goes where it was sent. True if so.
+    ///
+    /// RFC 3515 §2.4.4 wants a word of it, and a BYE does not forbid one (RFC 5057 §4), but who is transferred leaves with
+    /// the new call at the earliest (RFC 5589 §6.1). A call in whose place it was sent stays until its own far side hangs up.
+    pub(super) fn leaves_transferred(&mut self, at: usize) -> bool {
+        let Some(far) = &mut self.calls[at].far else { return false };
+        let accepted = |one: &mut Transferring| one.stage == TransferStage::Accepted;
+        let Some(Transferring { request, other, .. }) = far.transferring.take_if(accepted) else { return false };
+        far.leg = None;
+        self.respond(&request, Outcome::Ok { sdp: None });
+        let other = other.and_then(|(other, _)| self.position(&other));
+        if let Some(far) = other.and_then(|other| self.calls[other].far.as_mut()) {
+            far.sent_for = true;
+        }
+        true
+    }
+
     /// The far side of another call was sent to this call's: that one may hang up here before the transfer is reported.
-    pub(super) fn is_sent_for(&self, id: &CallId) -> bool {
-        let mut asked = self.calls.iter().filter_map(|call| call.far.as_ref()?.asked.as_ref());
-        asked.any(|asked| matches!(asked, Asked::Transfer(_, Some(other)) if other == id))
+    pub(super) fn is_sent_for(&self, at: usize) -> bool {
+        let id = &self.calls[at].id;
+        let mut transfers = self.calls.iter().filter_map(|call| call.far.as_ref()?.transferring.as_ref());
+        self.calls[at].far.as_ref().is_some_and(|far| far.sent_for)
+            || transfers.any(|one| one.other.as_ref().is_some_and(|(other, _)| other == id))
     }
 
     /// Where a call's far side is received, for another far side of the same call.
@@ -87,7 +115,9 @@ impl Session {
     fn settled_far(&mut self, leg: LegId) -> Option<&mut FarCall> {
         let at = self.by_leg(leg)?;
         let call = Some(&mut self.calls[at]).filter(|call| call.is_answered())?;
-        call.far.as_mut().filter(|far| far.moving.is_none() && far.asked.is_none())
+        let is_settled =
+            |far: &&mut FarCall| far.moving.is_none() && far.holding.is_none() && far.transferring.is_none();
+        call.far.as_mut().filter(is_settled)
     }
 
     /// The new leg, if there is one.
@@ -142,6 +172,7 @@ impl Session {
                 self.tell_party(at);
                 self.connect_far(at, media);
                 self.tell_hold(at);
+                self.change_anew(at);
             }
             None => {
                 self.far(FarCommand::TellTransfer(old, 488));
@@ -163,6 +194,8 @@ impl Session {
             return false;
         };
         (far.leg, far.sdp, far.ring_until) = (moving.leg, Some(moving.sdp), Some(moving.until));
+        // Asked for again once it answers.
+        far.holding.iter_mut().for_each(|holding| holding.before = None);
         true
     }
 
@@ -189,18 +222,24 @@ impl Session {
         };
         (call.target, call.name) = from;
         (far.leg, far.sdp) = (Some(by), Some(sdp));
-        let (asked, moving) = (far.asked.take(), far.moving.take());
+        let (waiting, moving) = (waiting_requests(far), far.moving.take());
         self.far(FarCommand::Accept(by, answer));
         self.far(FarCommand::HangUp(leg));
         self.tell_party(at);
         moving.and_then(|moving| moving.leg).into_iter().for_each(|leg| self.far(FarCommand::HangUp(leg)));
-        if let Some(asked) = asked {
-            self.respond(asked.request(), Outcome::Failed { reason: FailReason::WrongState, detail: None });
-        }
+        self.fail_waiting(waiting);
         if let Some(media) = media {
             self.connect_far(at, media);
             self.tell_hold(at);
         }
+    }
+
+    /// What the old far side did not take is for the new one.
+    fn change_anew(&mut self, at: usize) {
+        if let Some(holding) = self.calls[at].far.as_mut().and_then(|far| far.holding.as_mut()) {
+            holding.before = None;
+        }
+        self.change_next(at);
     }
 
     /// When something that was asked for counts as refused.
@@ -228,7 +267,7 @@ impl Session {
 }
 
 fn asked_end(far: &FarCall) -> Option<Instant> {
-    far.asked_until.filter(|_| matches!(far.asked, Some(Asked::Transfer(..))))
+    far.transferring.as_ref().map(|transferring| transferring.until)
 }
 
 fn moving_end(far: &FarCall) -> Option<Instant> {

@@ -118,6 +118,11 @@ pub enum SipNews {
         /// The description, or why there is none.
         answer: Result<String, u16>,
     },
+    /// The change that [`AgentError::Busy`] or a 491 spoke of is over.
+    Settled {
+        /// Of which leg.
+        leg: LegId,
+    },
     /// A digit came by INFO.
     Digit {
         /// Which leg.
@@ -197,6 +202,9 @@ pub enum AgentError {
     /// Not in this state of the leg.
     #[error("not in this state of the call")]
     WrongState,
+    /// Another change of the session is under way; owes [`SipNews::Settled`].
+    #[error("another change is under way")]
+    Busy,
 }
 
 /// Counts since the start.

@@ -72,6 +72,60 @@ fn without_any_word_of_it_the_transfer_counts_as_refused() {
     assert_eq!(world.state(tab, "c1"), Some(CallState::Active));
 }
 
+/// A far side that took a transfer hangs up.
+#[test]
+fn a_far_side_that_leaves_without_a_word_was_transferred() {
+    for told in [true, false] {
+        let mut world = World::new();
+        let tab = world.join(A, "alice");
+        let (mut dialog, to) = world.talk(tab, "c1");
+        let asked = world.ask(tab, transfer("c1", "carol"));
+        let refer = world.hears(SERVER, Method::Refer);
+        world.respond(SERVER, &refer, 202, None);
+        if told {
+            world.say(SERVER, to, notify(&mut dialog, "180 Ringing"));
+        }
+        let id = world.say(SERVER, to, dialog.request(Method::Bye));
+        assert_eq!(world.hears_answer(SERVER, id).status, 200);
+        assert_eq!(world.outcome(tab, &asked), Some(Outcome::Ok { sdp: None }));
+        assert_eq!(world.ended(tab, "c1"), Some(EndReason::Transferred));
+        world.hears_nothing(SERVER);
+    }
+}
+
+#[test]
+fn a_far_side_that_leaves_before_it_took_the_transfer_was_not() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    let (mut dialog, to) = world.talk(tab, "c1");
+    let asked = world.ask(tab, transfer("c1", "carol"));
+    world.hears(SERVER, Method::Refer);
+    world.say(SERVER, to, dialog.request(Method::Bye));
+    assert!(matches!(world.outcome(tab, &asked), Some(Outcome::Failed { reason: FailReason::WrongState, .. })));
+    assert_eq!(world.ended(tab, "c1"), Some(EndReason::RemoteHangUp));
+}
+
+#[test]
+fn who_was_sent_for_may_hang_up_after_who_was_sent() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    let (mut bob, to) = world.talk(tab, "c1");
+    world.dial(tab, "c2", "carol");
+    let invite = world.hears(SERVER, Method::Invite);
+    world.respond(SERVER, &invite, 200, Some(&sdp(30_002)));
+    world.hears_ack(SERVER);
+    let asked = world
+        .ask(tab, Request::TransferTo { call_id: "c1".parse().expect("an id"), other: "c2".parse().expect("an id") });
+    let refer = world.hears(SERVER, Method::Refer);
+    world.respond(SERVER, &refer, 202, None);
+    world.say(SERVER, to, bob.request(Method::Bye));
+    assert_eq!(world.outcome(tab, &asked), Some(Outcome::Ok { sdp: None }));
+    assert_eq!(world.ended(tab, "c1"), Some(EndReason::Transferred));
+    assert_eq!(world.state(tab, "c2"), Some(CallState::Active), "nobody said that its place was taken");
+    world.say(SERVER, to, dialog_of(&invite).request(Method::Bye));
+    assert_eq!(world.ended(tab, "c2"), Some(EndReason::Transferred));
+}
+
 #[test]
 fn a_target_outside_the_allow_list_is_refused_here() {
     let mut world = World::new();

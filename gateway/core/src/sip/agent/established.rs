@@ -40,8 +40,9 @@ impl Agent {
     /// Offers the far side a new description (hold, unhold). One offer at a time (RFC 3264 §4).
     pub fn offer(&mut self, id: LegId, description: String) -> Result<(), AgentError> {
         let up = self.legs.get_mut(&id).and_then(Leg::up).ok_or(AgentError::WrongState)?;
-        if up.ours.is_some() || up.theirs.is_some() {
-            return Err(AgentError::WrongState);
+        if !up.is_free() {
+            up.wanted = true;
+            return Err(AgentError::Busy);
         }
         up.description = Some(description.clone());
         self.reinvite(id, Method::Invite, Some(description));
@@ -87,6 +88,9 @@ impl Agent {
                 true => response.sdp().map(str::to_owned).ok_or(488),
                 false => Err(response.status),
             };
+            if answer == Err(491) {
+                up.retry = Some(now + glare_pause(up.is_caller, self.names.fraction()));
+            }
             self.news.push_back(SipNews::OfferAnswered { leg: id, answer });
         }
         self.settle_leg(id);
@@ -260,7 +264,14 @@ impl Agent {
     }
 
     pub(super) fn settle_leg(&mut self, id: LegId) {
-        let due = self.legs.get_mut(&id).and_then(Leg::up).and_then(|up| up.due());
+        let mut up = self.legs.get_mut(&id).and_then(Leg::up);
+        if let Some(up) = &mut up
+            && up.is_free()
+            && std::mem::take(&mut up.wanted)
+        {
+            self.news.push_back(SipNews::Settled { leg: id });
+        }
+        let due = up.and_then(|up| up.due());
         self.timers.set(Due::Leg(id), due.map(|due| (due, "session timer")));
     }
 
@@ -270,14 +281,20 @@ impl Agent {
             // Nobody refreshed: the far side has gone (RFC 4028 §10).
             return self.lose(id);
         }
-        let is_free = up.ours.is_none() && up.theirs.is_none();
+        let is_free = up.is_free();
+        let mut refresh = false;
+        if up.retry.take_if(|at| *at <= now).is_some() {
+            up.wanted = true;
+        }
         if up.announce.is_some_and(|at| at <= now) {
+            refresh = true;
             up.announce = (!is_free).then(|| now + Duration::from_secs(1));
         }
         if let Some(timer) = up.timer.filter(|timer| timer.due <= now) {
+            refresh = true;
             up.timer = Some(timer.again(now));
         }
-        if is_free {
+        if is_free && refresh {
             let (method, description) = match up.takes_update {
                 true => (Method::Update, None),
                 false => (Method::Invite, up.description.clone()),
@@ -286,6 +303,13 @@ impl Agent {
         }
         self.settle_leg(id);
     }
+}
+
+/// How long an offer waits that crossed one of the far side (RFC 3261 §14.1): who began the call waits longer.
+fn glare_pause(is_caller: bool, fraction: f64) -> Duration {
+    let (least, most) = if is_caller { (2_100.0, 4_000.0) } else { (0.0, 2_000.0) };
+    let units = (least + (most - least) * fraction) / 10.0;
+    Duration::from_millis(10 * units as u64)
 }
 
 /// `Signal=5` (application/dtmf-relay) or the digit alone (application/dtmf).

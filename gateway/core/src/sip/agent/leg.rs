@@ -101,6 +101,12 @@ pub(super) struct Up {
     pub(super) contact: Option<SocketAddr>,
     /// The far side is to learn of another place then.
     pub(super) announce: Option<Instant>,
+    /// An offer of ours crossed one of the far side; it may be made again then.
+    pub(super) retry: Option<Instant>,
+    /// The owner waits until nothing is under way.
+    pub(super) wanted: bool,
+    /// We began the call.
+    pub(super) is_caller: bool,
     /// The far side lists UPDATE.
     pub(super) takes_update: bool,
     /// The far side's changes of the session.
@@ -170,6 +176,9 @@ impl Up {
             timer: None,
             contact: None,
             announce: None,
+            retry: None,
+            wanted: false,
+            is_caller: false,
             takes_update: false,
             changes: RateLimit::new(CHANGES.0, CHANGES.1),
             asides: RateLimit::new(ASIDES.0, ASIDES.1),
@@ -179,7 +188,12 @@ impl Up {
 
     /// When something is to be sent, or not to be waited for any longer.
     pub(super) fn due(&self) -> Option<Instant> {
-        [self.timer.map(|timer| timer.due), self.announce].into_iter().flatten().min()
+        [self.timer.map(|timer| timer.due), self.announce, self.retry].into_iter().flatten().min()
+    }
+
+    /// No change of the session is under way.
+    pub(super) fn is_free(&self) -> bool {
+        self.ours.is_none() && self.theirs.is_none()
     }
 }
 

@@ -113,6 +113,7 @@ impl Agent {
             timer: agreed_timer(&response.headers, now),
             contact: self.servers[leg.server].local,
             takes_update: lists(&response.headers, "Allow", "UPDATE"),
+            is_caller: true,
             ..Up::new(dialog)
         }));
         self.changed.insert(id);

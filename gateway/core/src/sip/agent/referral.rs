@@ -21,6 +21,10 @@ impl Agent {
         let leg = self.legs.get_mut(&id).ok_or(AgentError::WrongState)?;
         let (lease, server) = (leg.lease, leg.server);
         let up = leg.up().ok_or(AgentError::WrongState)?;
+        if !up.is_free() {
+            up.wanted = true;
+            return Err(AgentError::Busy);
+        }
         let mut refer = up.dialog.request(Method::Refer);
         refer.headers.push("Refer-To", format!("<{refer_to}>"));
         if let Some(address) = self.address_of(lease) {
@@ -87,6 +91,7 @@ impl Agent {
         if status == 202 {
             self.tell_transfer(id, 100);
         }
+        self.settle_leg(id);
     }
 
     /// Tells the far side how the call goes that it wanted (RFC 3515 §2.4.4); a final status ends that.
