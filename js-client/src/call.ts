@@ -229,7 +229,10 @@ export class Call extends Emitter<CallEvents> {
     return this.#ask("digits", { method: "send_digits", digits });
   }
 
-  /** Has the far side call somebody else. Resolves once it reached the target; the call ends `transferred` then. */
+  /**
+   * Has the far side call somebody else. Resolves once it reached the target, or hung up after it said that it will; the call
+   * ends `transferred` then.
+   */
   transfer(target: string): Promise<void> {
     return this.#ask("transfer", { method: "transfer", target });
   }
