@@ -16,7 +16,8 @@ test("the next instance dies at a random moment of the re-entry: signed in on a 
   const alice = await arrive(cluster, "alice");
   const bob = await arrive(apart, "bob");
   for (let round = 1; round <= ROUNDS; round++) {
-    await until("three others are up", async () => (await others(cluster, alice)).length >= 3);
+    // One that was lost often is held down for some seconds after its return.
+    await until("three others are up", async () => (await others(cluster, alice)).length >= 3, { withinMs: 60_000 });
     // The first ones right when the session is made, the others at any time of what follows.
     const delayMs = round <= 3 ? 0 : Math.round(Math.random() * LATEST_MS);
     await killTwice(cluster, alice, bob, { delayMs, lostCalls: round % 2 ? "hang_up" : "resume" });
