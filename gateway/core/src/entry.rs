@@ -73,6 +73,10 @@ pub fn identify(
     unix_now: u64,
 ) -> Result<Identity, EntryError> {
     let mut identity = proven(sign_in, auth, bearer, ring, unix_now)?;
+    if let Some(ticket) = usable_ticket(sign_in, ring, unix_now).filter(|ticket| ticket.user == identity.user) {
+        identity.earlier.let_go_by = Some((ticket.instance_id, ticket.boot_id));
+        identity.earlier.moved = ticket.moved;
+    }
     if let Some(password) = &sign_in.sip_password {
         let fits = (1..=MAX_PASSWORD_BYTES).contains(&password.len()) && !password.chars().any(char::is_control);
         identity.earlier.sip_password = fits.then(|| Secret::new(password.clone()));
@@ -95,7 +99,8 @@ fn proven(
         return Ok(Identity { user, recovering, earlier });
     }
     if let Some(ticket) = usable_ticket(sign_in, ring, unix_now) {
-        let earlier = Earlier { generation: ticket.generation, sip_password: ticket.sip_password, calls: Vec::new() };
+        let (generation, sip_password) = (ticket.generation, ticket.sip_password);
+        let earlier = Earlier { generation, sip_password, ..Earlier::default() };
         return Ok(Identity { user: ticket.user, recovering: false, earlier });
     }
     let previous_token = sign_in.previous_token.as_deref().unwrap_or_default();
@@ -108,7 +113,8 @@ fn proven(
 }
 
 fn earlier(capsule: Capsule) -> Earlier {
-    Earlier { generation: capsule.generation, sip_password: capsule.sip_password, calls: capsule.calls }
+    let (generation, sip_password, calls) = (capsule.generation, capsule.sip_password, capsule.calls);
+    Earlier { generation, sip_password, calls, ..Earlier::default() }
 }
 
 fn named(sign_in: &SignIn, auth: Auth, bearer: &Bearer) -> Result<Option<User>, EntryError> {
@@ -233,10 +239,12 @@ mod tests {
             expires: NOW,
             generation: 8,
             sip_password: None,
+            moved: Some(9),
         };
         let mut body = body(&capsule(), 2);
         body.move_ticket = Some(ticket.seal(&ring(1), [2; 24]));
-        let earlier = Earlier { generation: 8, ..Earlier::default() };
+        let let_go_by = Some((ticket.instance_id, ticket.boot_id));
+        let earlier = Earlier { generation: 8, let_go_by, moved: Some(9), ..Earlier::default() };
         assert_eq!(who(&body, Bearer::Absent), Ok(Identity { user: user("alice"), recovering: false, earlier }));
         assert!(identify(&body, Auth::Jwt, Bearer::Absent, &ring(1), NOW + 1).is_err());
     }

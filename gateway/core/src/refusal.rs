@@ -10,6 +10,9 @@ pub enum Refusal {
     /// No new sessions here.
     #[error("the instance drains")]
     Draining,
+    /// It has just been let go.
+    #[error("the instance has asked this client to go elsewhere")]
+    LetGo,
     /// No place.
     #[error("all {0} places are taken")]
     Full(u32),
@@ -41,7 +44,7 @@ impl Refusal {
     #[must_use]
     pub fn problem(self) -> ProblemType {
         match self {
-            Self::Draining | Self::SetupRate(_) => ProblemType::NotActed,
+            Self::Draining | Self::LetGo | Self::SetupRate(_) => ProblemType::NotActed,
             Self::Full(_) => ProblemType::InstanceFull,
             Self::ClientIdTaken => ProblemType::ClientIdTaken,
             Self::KeyReused => ProblemType::IdempotencyKeyReused,
@@ -57,7 +60,7 @@ impl Refusal {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::SetupRate(wait) | Self::UserRate(wait) => Some(wait),
-            Self::Draining | Self::Full(_) => Some(Duration::from_secs(1)),
+            Self::Draining | Self::LetGo | Self::Full(_) => Some(Duration::from_secs(1)),
             Self::ClientIdTaken | Self::KeyReused | Self::Unknown | Self::Closed | Self::WrongToken => None,
         }
     }

@@ -1,4 +1,5 @@
-//! The move ticket: with it a draining instance sends an idle client to another one, without a fresh JWT.
+//! The move ticket: with it an instance that drains, or has more than its share, sends an idle client to another one, without a
+//! fresh JWT.
 //!
 //! Bound to user and client id, and short-lived. The old session lives on until the client signs it off.
 
@@ -34,6 +35,9 @@ pub struct Ticket {
     /// The user's password at the SIP server, where no file has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_password: Option<Secret>,
+    /// Unix time in seconds at which its client was asked last to make place for the sake of balance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<u64>,
 }
 
 impl Ticket {

@@ -49,6 +49,9 @@ impl<R: Random> Instance<R> {
         {
             return Ok(answer.clone());
         }
+        if earlier.let_go_by.as_ref() == Some(&(self.settings.instance_id.clone(), self.settings.boot_id.clone())) {
+            return Err(Refusal::LetGo);
+        }
         self.admit(&user, &client_id, now)?;
         self.replace_reserved(&client_id);
         let answer = self.take_place(Arrival { user, client_id, recovering, earlier }, now);

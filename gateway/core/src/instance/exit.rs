@@ -1,4 +1,4 @@
-//! The way out: draining and leaving.
+//! The way out: draining, leaving, and making place for the sake of balance.
 
 use super::{Instance, Key, millis};
 use crate::command::Command;
@@ -10,7 +10,34 @@ use gateway_protocol::CloseCode;
 use gateway_protocol::message::{EndReason, Event};
 use std::time::{Duration, Instant};
 
+/// A client is asked at most once in this time to make place for the sake of balance, wherever it is.
+const STAY: Duration = Duration::from_secs(3_600);
+/// Part of the places that is made free at once, as a divisor.
+const SHARE: u32 = 100;
+
 impl<R: Random> Instance<R> {
+    /// Asks some idle clients to sign in elsewhere, and says how many: not more than wanted or than a hundredth of the places,
+    /// none who was asked within the hour, and nobody while draining, which moves everybody.
+    pub fn make_place(&mut self, wanted: u32, now: Instant) -> u32 {
+        self.notice_freeze(now);
+        if self.drain.is_draining() {
+            return 0;
+        }
+        let unix = self.unix(now);
+        let may_go = |session: &Session| {
+            let asked = session.place().earlier.moved;
+            session.is_idle() && session.is_proven() && asked.is_none_or(|at| at + STAY.as_secs() <= unix)
+        };
+        let most = wanted.min((self.settings.limits.sessions / SHARE).max(1)) as usize;
+        let chosen: Vec<Key> =
+            self.sessions.iter().filter(|(_, session)| may_go(session)).map(|(key, _)| *key).take(most).collect();
+        for key in &chosen {
+            self.with(*key, |session, _| session.note_moved(unix));
+            self.give_ticket(*key, now);
+        }
+        chosen.len() as u32
+    }
+
     /// Takes no new sessions, moves idle clients elsewhere, ends the calls that are left at the deadline.
     pub fn drain(&mut self, now: Instant) {
         self.notice_freeze(now);
@@ -95,8 +122,15 @@ impl<R: Random> Instance<R> {
     }
 
     fn move_away(&mut self, key: Key, now: Instant) {
+        if self.sessions.get(&key).is_some_and(Session::is_idle) {
+            self.give_ticket(key, now);
+            self.drain.moved(key, now);
+        }
+    }
+
+    fn give_ticket(&mut self, key: Key, now: Instant) {
         let expires = self.unix(now) + ticket::LIFE.as_secs();
-        let Some(session) = self.sessions.get(&key).filter(|session| session.is_idle()) else { return };
+        let Some(session) = self.sessions.get(&key) else { return };
         let ticket = Ticket {
             user: session.place().user.clone(),
             client_id: session.place().client_id.clone(),
@@ -105,10 +139,10 @@ impl<R: Random> Instance<R> {
             expires,
             generation: session.place().earlier.generation,
             sip_password: session.place().earlier.sip_password.clone(),
+            moved: session.place().earlier.moved,
         };
         let ticket = ticket.seal(&self.settings.ring, self.random.bytes());
         self.with(key, |session, _| session.tell(Event::Move { ticket }));
-        self.drain.moved(key, now);
     }
 
     fn close_everything(&mut self, now: Instant) {

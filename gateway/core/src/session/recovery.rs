@@ -10,7 +10,7 @@ use crate::limits::{REMEMBERED_ENDS, RING_TIME};
 use crate::sdp::FarSdp;
 use crate::secret::Secret;
 use crate::sip::{Dialog, LegId, Restored, SealedLeg};
-use gateway_protocol::CallId;
+use gateway_protocol::{BootId, CallId, InstanceId};
 use gateway_protocol::message::{DeadCall, DeadCallAction, Event};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -47,6 +47,10 @@ pub struct Earlier {
     pub sip_password: Option<Secret>,
     /// Its calls.
     pub calls: Vec<SealedCall>,
+    /// The run of an instance that let it go by a ticket.
+    pub let_go_by: Option<(InstanceId, BootId)>,
+    /// Unix time in seconds at which it was asked last to make place for the sake of balance.
+    pub moved: Option<u64>,
 }
 
 /// What became of the dead calls so far.
@@ -71,6 +75,11 @@ impl Recovery {
 }
 
 impl Session {
+    /// It is asked to make place for the sake of balance.
+    pub(crate) fn note_moved(&mut self, unix: u64) {
+        self.place.earlier.moved = Some(unix);
+    }
+
     /// A first attach after a loss: the client says what to do about each call that it judged dead. Of calls that no capsule
     /// describes nothing is left: built-in far sides die with their instance.
     pub(super) fn recover(&mut self, dead_calls: Vec<DeadCall>, now: Instant) {

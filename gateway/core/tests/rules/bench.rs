@@ -1,6 +1,7 @@
 //! One instance on a test bench: time is stepped, offers are answered, and what sockets and media got is kept.
 
 use gateway_core::instance::Settings;
+use gateway_core::session::Earlier;
 use gateway_core::{
     Command, Instance, Limits, MediaChange, OfferRefused, PeerId, Refusal, Reserve, SealKey, SealRing, SocketId, User,
 };
@@ -58,11 +59,16 @@ impl Bench {
     }
 
     pub(crate) fn reserve(&mut self, user: &str, client: &str) -> Result<SignedIn, Refusal> {
+        self.reserve_after(user, client, Earlier::default())
+    }
+
+    /// With what a ticket told.
+    pub(crate) fn reserve_after(&mut self, user: &str, client: &str, earlier: Earlier) -> Result<SignedIn, Refusal> {
         let request = Reserve {
             user: User::parse(user).expect("a name"),
             client_id: client.parse().expect("an id"),
             recovering: false,
-            earlier: Default::default(),
+            earlier,
             idempotency_key: None,
         };
         let reserved = self.instance.reserve(request, self.now);
