@@ -59,6 +59,18 @@ pub enum Sound {
     Mark,
     /// These Opus packets of 20 ms, in turn: for a far side that is no echo.
     Opus(Arc<[Vec<u8>]>),
+    /// These PCMU packets of 20 ms, in turn.
+    Pcmu(Arc<[Vec<u8>]>),
+}
+
+impl Sound {
+    fn payload_type(&self) -> u8 {
+        if matches!(self, Self::Pcmu(_)) { 0 } else { PAYLOAD_TYPE }
+    }
+
+    fn samples_per_ms(&self) -> u32 {
+        if matches!(self, Self::Pcmu(_)) { 8 } else { SAMPLES_PER_MS }
+    }
 }
 
 /// Which SRTP profiles the DTLS client offers.
@@ -133,7 +145,7 @@ pub enum PeerState {
     Connecting,
     /// Keys are installed, packets leave.
     Connected,
-    /// The first packet came back; of a peer that sends [`Sound::Opus`]: the first packet came.
+    /// The first packet came back; of a peer that says no mark: the first packet came.
     Flowing,
     /// The gateway sent close_notify.
     Closed,
@@ -609,7 +621,7 @@ impl Peer {
             }
             heard.push_back(packet.clone());
         }
-        if let Sound::Opus(_) = self.sound {
+        if let Sound::Opus(_) | Sound::Pcmu(_) = self.sound {
             let number = packet.get(2..4).and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)))?;
             self.counts.missed = self.counts.missed.saturating_add_signed(self.numbers.take(number));
             self.heard(now);
@@ -651,7 +663,9 @@ impl Peer {
         self.next_packet = (self.next_packet + self.packet_interval).max(now);
         let packet = self.packet(now);
         self.sequence = self.sequence.wrapping_add(1);
-        let samples = u32::try_from(self.packet_interval.as_millis()).unwrap_or(u32::MAX).wrapping_mul(SAMPLES_PER_MS);
+        let samples = u32::try_from(self.packet_interval.as_millis())
+            .unwrap_or(u32::MAX)
+            .wrapping_mul(self.sound.samples_per_ms());
         self.timestamp = self.timestamp.wrapping_add(samples);
         if let Some(protected) = self.keys.as_mut().and_then(|keys| keys.protect.encrypt_rtp(&packet).ok()) {
             self.counts.sent += 1;
@@ -661,12 +675,12 @@ impl Peer {
 
     fn packet(&self, now: Instant) -> BytesMut {
         let mut packet = BytesMut::with_capacity(HEADER_BYTES + PAYLOAD_BYTES);
-        packet.extend_from_slice(&[0x80, PAYLOAD_TYPE]);
+        packet.extend_from_slice(&[0x80, self.sound.payload_type()]);
         packet.extend_from_slice(&self.sequence.to_be_bytes());
         packet.extend_from_slice(&self.timestamp.to_be_bytes());
         packet.extend_from_slice(&self.ssrc.to_be_bytes());
         match &self.sound {
-            Sound::Opus(frames) => {
+            Sound::Opus(frames) | Sound::Pcmu(frames) => {
                 let frame = frames.get(usize::from(self.sequence) % frames.len().max(1));
                 packet.extend_from_slice(frame.map_or(&[][..], Vec::as_slice));
             }

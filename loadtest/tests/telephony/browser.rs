@@ -137,6 +137,17 @@ impl Browser {
         }
     }
 
+    /// Events that came and nobody waited for; they are kept.
+    pub(crate) fn waiting(&mut self) -> Vec<Value> {
+        while let Ok(Ok(message)) = self.socket.inbound.try_recv() {
+            match message["event"]["type"] == "capsule" {
+                true => self.capsule = message["event"]["capsule"].clone(),
+                false => self.events.push_back(message["event"].clone()),
+            }
+        }
+        self.events.iter().cloned().collect()
+    }
+
     /// The instance that it is at.
     pub(crate) fn instance(&self) -> &str {
         self.session["instance_id"].as_str().expect("an id")
@@ -205,7 +216,13 @@ impl Browser {
     pub(crate) async fn dial_with(&mut self, call: &str, target: &str, mut media: Call) -> Call {
         let sdp = media.offer();
         let request = json!({ "method": "start_call", "call_id": call, "target": target, "sdp": sdp });
-        let outcome = self.done(request).await;
+        let mut outcome = self.ask(request.clone()).await;
+        // A SIP server that is starved of CPU counts as gone for a while.
+        while outcome["reason"] == "service-unavailable" {
+            self.until_available().await;
+            outcome = self.ask(request.clone()).await;
+        }
+        assert_eq!(outcome["status"], "ok", "{request}: {outcome}");
         media.connect(&outcome);
         media
     }
@@ -285,6 +302,11 @@ impl Call {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"));
         let ear = Arc::new(Mutex::new(Ear::new()));
         Self { peer: Arc::new(Mutex::new(peer)), ear, socket, task: None }
+    }
+
+    /// Says the tone in PCMU from now on, as a browser does that was told what the far side takes.
+    pub(crate) fn says_in_pcmu(&self, hertz: f64) {
+        lock(&self.peer).speak(Sound::Pcmu(tone::pcmu(hertz).into()));
     }
 
     pub(crate) fn offer(&self) -> String {

@@ -45,6 +45,8 @@ struct Sound {
     frames: Vec<Vec<u8>>,
     digits: Vec<u8>,
     ear: Ear,
+    /// Packets that were sent.
+    said: u64,
     /// Digits that came, by their timestamps.
     heard: Vec<(u32, char)>,
 }
@@ -226,6 +228,11 @@ impl Phone {
         self.rtp.sound().remote
     }
 
+    /// Packets that it sent.
+    pub(crate) fn said(&self) -> u64 {
+        self.rtp.sound().said
+    }
+
     pub(crate) fn with_ear<T>(&self, look: impl FnOnce(&mut Ear) -> T) -> T {
         look(&mut self.rtp.sound().ear)
     }
@@ -249,8 +256,14 @@ fn uri(contact: &str) -> String {
 impl Rtp {
     async fn start(hertz: f64) -> Self {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"));
-        let sound =
-            Sound { remote: None, frames: tone::pcmu(hertz), digits: Vec::new(), ear: Ear::new(), heard: Vec::new() };
+        let sound = Sound {
+            remote: None,
+            frames: tone::pcmu(hertz),
+            digits: Vec::new(),
+            ear: Ear::new(),
+            said: 0,
+            heard: Vec::new(),
+        };
         let sound = Arc::new(Mutex::new(sound));
         let tasks =
             [tokio::spawn(speak(socket.clone(), sound.clone())), tokio::spawn(listen(socket.clone(), sound.clone()))];
@@ -278,6 +291,7 @@ async fn speak(socket: Arc<UdpSocket>, sound: Arc<Mutex<Sound>>) {
         let (remote, packet) = {
             let mut sound = sound.lock().expect("not poisoned");
             let Some(remote) = sound.remote else { continue };
+            sound.said += 1;
             if digit.is_none() && !sound.digits.is_empty() {
                 digit = Some((sound.digits.remove(0), timestamp, 0));
             }

@@ -1,7 +1,8 @@
 //! Sine tones: made as Opus and PCMU, and looked for in what was heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
 /// Packets of 20 ms of a tone; whole cycles fit in for every frequency that is a multiple of 5 Hz.
 const FRAMES: usize = 10;
@@ -14,10 +15,10 @@ fn sine(hertz: f64, rate: usize) -> Vec<i16> {
     (0..FRAMES * rate / 50).map(sample).collect()
 }
 
-/// As a browser sends it.
+/// As a browser sends it, but in one mode of the codec for every tone: packets of several modes can't be said again and again.
 pub(crate) fn opus(hertz: f64) -> Vec<Vec<u8>> {
     let mut encoder =
-        opus::Encoder::new(WIDE as u32, opus::Channels::Mono, opus::Application::Voip).expect("an encoder");
+        opus::Encoder::new(WIDE as u32, opus::Channels::Mono, opus::Application::LowDelay).expect("an encoder");
     let samples = sine(hertz, WIDE);
     // Once to settle the encoder, once to keep.
     let mut code = || -> Vec<Vec<u8>> {
@@ -56,12 +57,58 @@ pub(crate) struct Ear {
     rate: usize,
     /// Packets by payload type.
     pub(crate) packets: BTreeMap<u8, u64>,
+    /// Whose sound came, by what is known of everybody's.
+    pub(crate) voices: Option<Voices>,
+}
+
+/// Every tone that is said anywhere, in whole hertz that are multiples of 5, by each packet of it as a phone sends it.
+pub(crate) struct Cast {
+    packets: HashMap<Vec<u8>, u32>,
+}
+
+/// Tells whose packets come, one by one.
+pub(crate) struct Voices {
+    cast: Arc<Cast>,
+    /// PCMU packets that are, byte by byte, of a tone; 0 for those that are of none.
+    pub(crate) packets: BTreeMap<u32, u64>,
+}
+
+impl Cast {
+    pub(crate) fn new(tones: &[u32]) -> Self {
+        let coded = |tone: &u32| pcmu(f64::from(*tone)).into_iter().map(|packet| (packet, *tone)).collect::<Vec<_>>();
+        let packets = tones.iter().flat_map(coded).collect();
+        Self { packets }
+    }
+}
+
+impl Voices {
+    pub(crate) fn new(cast: &Arc<Cast>) -> Self {
+        Self { cast: cast.clone(), packets: BTreeMap::new() }
+    }
+
+    fn hear(&mut self, payload: &[u8]) {
+        let tone = self.cast.packets.get(payload).copied().unwrap_or(0);
+        *self.packets.entry(tone).or_default() += 1;
+    }
+}
+
+fn energy(samples: &[f64]) -> f64 {
+    samples.iter().map(|sample| sample * sample).sum()
+}
+
+/// How much of the energy is this tone's (Goertzel).
+fn share(samples: &[f64], hertz: f64, rate: usize) -> f64 {
+    let turn = 2.0 * (TAU * hertz / rate as f64).cos();
+    let (last, before) =
+        samples.iter().fold((0.0, 0.0), |(last, before), sample| (sample + turn * last - before, last));
+    let power = last * last + before * before - turn * last * before;
+    2.0 * power / (samples.len() as f64 * energy(samples))
 }
 
 impl Ear {
     pub(crate) fn new() -> Self {
         let opus = opus::Decoder::new(WIDE as u32, opus::Channels::Mono).expect("a decoder");
-        Self { opus, samples: Vec::new(), rate: WIDE, packets: BTreeMap::new() }
+        Self { opus, samples: Vec::new(), rate: WIDE, packets: BTreeMap::new(), voices: None }
     }
 
     /// Takes an RTP packet; `opus` is the payload type of Opus.
@@ -69,6 +116,9 @@ impl Ear {
         let Some((header, payload)) = packet.split_at_checked(12) else { return };
         let payload_type = header[1] & 0x7f;
         *self.packets.entry(payload_type).or_default() += 1;
+        if let Some(voices) = self.voices.as_mut().filter(|_| payload_type == 0) {
+            voices.hear(payload);
+        }
         let decoded: Vec<i16> = match payload_type {
             0 => payload.iter().map(|byte| linear(*byte)).collect(),
             known if known == opus => {
@@ -94,20 +144,12 @@ impl Ear {
         self.packets.clear();
     }
 
-    /// The tone makes up most of the last 400 ms (Goertzel).
+    /// The tone makes up most of the last 400 ms.
     pub(crate) fn hears(&self, hertz: f64) -> bool {
         if self.samples.len() < self.rate * 2 / 5 {
             return false;
         }
-        let energy: f64 = self.samples.iter().map(|sample| sample * sample).sum();
-        let step = TAU * hertz / self.rate as f64;
-        let (mut sine, mut cosine) = (0.0, 0.0);
-        for (at, sample) in self.samples.iter().enumerate() {
-            sine += sample * (step * at as f64).sin();
-            cosine += sample * (step * at as f64).cos();
-        }
-        let tone = 2.0 * (sine * sine + cosine * cosine) / self.samples.len() as f64;
-        energy > 1e6 && tone > 0.8 * energy
+        energy(&self.samples) > 1e6 && share(&self.samples, hertz, self.rate) > 0.8
     }
 }
 
@@ -121,4 +163,21 @@ fn a_tone_is_heard_and_no_other() {
         }
         assert!(ear.hears(440.0) && !ear.hears(660.0), "payload type {payload_type}");
     }
+}
+
+#[test]
+fn one_of_many_tones_is_told_from_the_others() {
+    let tones: Vec<u32> = (300..2_900).step_by(10).collect();
+    let cast = Arc::new(Cast::new(&tones));
+    for tone in tones {
+        assert!(pcmu(f64::from(tone)).iter().all(|packet| cast.packets[packet] == tone), "no packet is of two tones");
+    }
+    let mut ear = Ear { voices: Some(Voices::new(&cast)), ..Ear::new() };
+    for tone in [310.0, 300.0, 305.0] {
+        for frame in pcmu(tone) {
+            ear.hear(&[&[0x80, 0][..], &[0; 10], &frame].concat(), 111);
+        }
+    }
+    let voices = ear.voices.expect("it listens");
+    assert_eq!(voices.packets, BTreeMap::from([(310, 10), (300, 10), (0, 10)]));
 }

@@ -3,7 +3,11 @@
 //! | state | a packet from the told address | from another one |
 //! |---|---|---|
 //! | open | locks | locks when it came alone for [`PROBATION`] |
-//! | locked | passes if it is the locked one | is dropped |
+//! | locked to the told one | passes | is dropped |
+//! | locked to another one | locks in its place | passes if it is the locked one |
+//!
+//! A lock on the told address is for good. Another one may be a phone that still talks to whoever had the port before, and was
+//! heard first because the told one was silent.
 //!
 //! A locked address may change its source (SSRC) after a new negotiation, or when the old one was silent.
 
@@ -75,6 +79,7 @@ impl Latch {
     pub(super) fn admit(&mut self, from: SocketAddr, ssrc: u32, now: Instant) -> Result<Admission, Drop> {
         let Some(told) = self.told else { return Err(Drop::FarEarly) };
         match self.locked {
+            Some(locked) if locked.address != from && from == told => Ok(Admission::Fresh),
             Some(locked) if locked.address != from => Err(Drop::FarAddress),
             Some(locked) if locked.ssrc == ssrc => Ok(Admission::Known),
             Some(locked) if self.renegotiated || now.saturating_duration_since(locked.heard) >= SOURCE_SILENT => {
@@ -152,7 +157,23 @@ mod tests {
         }
         assert_eq!(pass(&mut latch, 2, 7, now + MS * 100), Ok(Admission::Fresh));
         assert_eq!(latch.destination(), Some(address(2)));
-        assert_eq!(pass(&mut latch, 1, 7, now + MS * 120), Err(Drop::FarAddress), "it was learned once");
+        assert_eq!(pass(&mut latch, 3, 9, now + MS * 120), Err(Drop::FarAddress), "it was learned once");
+    }
+
+    #[test]
+    fn a_stranger_that_was_heard_first_gives_way_to_the_told_address() {
+        let now = Instant::now();
+        let mut latch = Latch::default();
+        latch.told(address(1));
+        for step in 0..6 {
+            let _ = pass(&mut latch, 2, 7, now + MS * 20 * step);
+        }
+        assert_eq!(latch.destination(), Some(address(2)));
+        assert_eq!(pass(&mut latch, 1, 7, now + MS * 120), Ok(Admission::Fresh));
+        assert_eq!(latch.destination(), Some(address(1)));
+        for step in 7..100 {
+            assert_eq!(pass(&mut latch, 2, 7, now + MS * 20 * step), Err(Drop::FarAddress));
+        }
     }
 
     #[test]
