@@ -147,6 +147,19 @@ impl Registration {
         !matches!(self.state, State::Stopped | State::Waiting { at: None })
     }
 
+    /// True if there is a binding and nothing is asked.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, State::Bound(_))
+    }
+
+    /// Looks whether the binding is still there.
+    pub fn look(&mut self) {
+        if self.is_settled() {
+            self.ask(Ask::Query);
+        }
+    }
+
     fn register(&mut self) {
         self.refresh_after_query = false;
         self.ask(Ask::Register { expires: self.wanted });
@@ -179,11 +192,16 @@ impl Registration {
         }
     }
 
-    /// The final answer to what was asked, after any challenge was answered.
-    pub fn handle_response(&mut self, response: &SipResponse, names: &mut Names, now: Instant) {
-        let State::Asked(ask) = self.state else { return };
+    /// The final answer to what was asked, after any challenge was answered. Tells whether a binding that should be there was,
+    /// if that was asked for.
+    pub fn handle_response(&mut self, response: &SipResponse, names: &mut Names, now: Instant) -> Option<bool> {
+        let State::Asked(ask) = self.state else { return None };
+        let looked = ask == Ask::Query && self.bound.is_some_and(|times| now < times.expires);
         match response.status {
-            200..300 => self.handle_bindings(ask, &response.headers.all("Contact").collect::<Vec<_>>(), names, now),
+            200..300 => {
+                let found = self.handle_bindings(ask, response.headers.all("Contact"), names, now);
+                return looked.then_some(found);
+            }
             423 => self.handle_too_brief(response, names, now),
             401 | 407 | 403 => self.fail("registration-refused", REFUSED_PAUSE, now),
             404 => self.fail("unknown-user", REFUSED_PAUSE, now),
@@ -192,6 +210,7 @@ impl Registration {
                 self.fail_for_now("registration-failed", wanted, names, now);
             }
         }
+        None
     }
 
     /// No answer came, or the request did not get out.
@@ -201,12 +220,19 @@ impl Registration {
         }
     }
 
-    fn handle_bindings(&mut self, ask: Ask, contacts: &[&str], names: &mut Names, now: Instant) {
+    /// True if there is one of this tab.
+    fn handle_bindings<'a>(
+        &mut self,
+        ask: Ask,
+        contacts: impl Iterator<Item = &'a str>,
+        names: &mut Names,
+        now: Instant,
+    ) -> bool {
         self.pause = FIRST_PAUSE;
-        let bound = NameAddr::list(contacts.iter().copied())
-            .into_iter()
-            .find(|contact| contact.param("+sip.instance") == Some(&self.instance));
+        let bound =
+            NameAddr::list(contacts).into_iter().find(|contact| contact.param("+sip.instance") == Some(&self.instance));
         let generation = bound.as_ref().and_then(generation_of).unwrap_or(0);
+        let is_there = bound.is_some();
         match (bound, generation.cmp(&self.generation)) {
             (Some(_), std::cmp::Ordering::Greater) => {
                 self.state = State::Stopped;
@@ -228,6 +254,7 @@ impl Registration {
                 self.register();
             }
         }
+        is_there
     }
 
     fn handle_bound(&mut self, ask: Ask, granted: Duration, names: &mut Names, now: Instant) {

@@ -72,6 +72,11 @@ impl Lease {
         self.registrations[server].machine.is_bound()
     }
 
+    /// There is a binding to look for.
+    pub(super) fn is_settled_at(&self, server: usize) -> bool {
+        !self.held() && self.registrations[server].machine.is_settled()
+    }
+
     pub(super) fn set_cseq(&mut self, server: usize, cseq: u32) {
         self.registrations[server].cseq = cseq;
     }
@@ -220,8 +225,11 @@ impl Agent {
     pub(super) fn handle_registered(&mut self, id: LeaseId, server: usize, response: &SipResponse, now: Instant) {
         let Self { leases, names, .. } = self;
         let Some(lease) = leases.get_mut(&id) else { return };
-        lease.registrations[server].machine.handle_response(response, names, now);
+        let looked = lease.registrations[server].machine.handle_response(response, names, now);
         self.settle_registration(id, server);
+        if let Some(found) = looked {
+            self.note_look(server, found, now);
+        }
     }
 
     pub(super) fn handle_register_failed(&mut self, id: LeaseId, server: usize, now: Instant) {
@@ -250,7 +258,7 @@ impl Agent {
         }
     }
 
-    fn with_registration(&mut self, id: LeaseId, server: usize, act: impl FnOnce(&mut Registration)) {
+    pub(super) fn with_registration(&mut self, id: LeaseId, server: usize, act: impl FnOnce(&mut Registration)) {
         if let Some(lease) = self.leases.get_mut(&id) {
             act(&mut lease.registrations[server].machine);
             self.settle_registration(id, server);

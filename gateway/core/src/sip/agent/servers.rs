@@ -2,11 +2,16 @@
 //!
 //! A server that does not answer may have another address by now: its name is looked up again until it answers. One that answers
 //! keeps its address, whatever becomes of its name, and a name without addresses changes nothing.
+//!
+//! A connection breaks with its server. Over datagrams nobody tells that another one, which knows nobody, answers at the same
+//! address: so the binding of one user after another is looked for, and when several in a row are missing all register again.
 
-use super::{ALLOW, Agent, Due, Pending, Purpose, request};
+use super::{ALLOW, Agent, Due, LeaseId, Pending, Purpose, request};
 use crate::sip::command::{Peer, SipCommand};
 use crate::sip::message::Method;
+use crate::sip::registration::Registration;
 use std::net::SocketAddr;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::{Duration, Instant};
 
 /// OPTIONS goes out this often.
@@ -19,8 +24,10 @@ const REOPEN: Duration = Duration::from_millis(500);
 const OPENING: Duration = Duration::from_secs(6);
 /// Between two looks for the address of a server that does not answer.
 const LOOK_UP: Duration = Duration::from_secs(1);
-/// When a server is back, this many users register in a second.
-const RATE: u32 = 2_000;
+/// When a server is back, 2000 users register in a second.
+const PACE: Duration = Duration::from_micros(500);
+/// So many bindings that are missing in a row mean that the server has forgotten all; fewer may have reasons of their own.
+const MISSING: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -35,6 +42,10 @@ pub(super) struct Server {
     /// Since when a flow is being opened.
     opening: Option<Instant>,
     lookup: Lookup,
+    /// Whose binding was looked for last.
+    looked_for: LeaseId,
+    /// Bindings that were missing in a row.
+    missing: u32,
 }
 
 /// The search for the address of a server that does not answer.
@@ -50,7 +61,18 @@ impl Server {
     pub(super) fn new(peer: Peer, now: Instant) -> Self {
         // It was looked up just now.
         let lookup = Lookup::From(now + LOOK_UP);
-        Self { peer, local: None, is_up: false, alive: false, heard: now, due: now, opening: None, lookup }
+        Self {
+            peer,
+            local: None,
+            is_up: false,
+            alive: false,
+            heard: now,
+            due: now,
+            opening: None,
+            lookup,
+            looked_for: LeaseId(0),
+            missing: 0,
+        }
     }
 }
 
@@ -105,6 +127,7 @@ impl Agent {
                 self.suspend_registrations(index, "sip-server-silent");
             }
             self.beat(index);
+            self.look_for_one(index);
         } else if server.opening.is_none_or(|since| now.saturating_duration_since(since) >= OPENING) {
             server.opening = Some(now);
             let peer = server.peer;
@@ -151,14 +174,34 @@ impl Agent {
         self.transmit(Pending { purpose, server: index, request: options, credentials: None, challenged: 0 });
     }
 
+    fn look_for_one(&mut self, index: usize) {
+        let server = &self.servers[index];
+        if server.peer.transport.is_reliable() || !server.alive {
+            return;
+        }
+        let last = server.looked_for;
+        let mut round = self.leases.range((Excluded(last), Unbounded)).chain(self.leases.range(..=last));
+        let Some(next) = round.find(|(_, lease)| lease.is_settled_at(index)).map(|(id, _)| *id) else { return };
+        self.servers[index].looked_for = next;
+        self.with_registration(next, index, Registration::look);
+    }
+
+    pub(super) fn note_look(&mut self, index: usize, found: bool, now: Instant) {
+        let server = &mut self.servers[index];
+        server.missing = if found { 0 } else { server.missing + 1 };
+        if server.missing >= MISSING {
+            server.missing = 0;
+            self.resume_registrations(index, PACE, now);
+        }
+    }
+
     /// Something came from the server.
     pub(super) fn handle_heard(&mut self, index: usize, now: Instant) {
         let server = &mut self.servers[index];
         server.heard = now;
         if !std::mem::replace(&mut server.alive, true) {
-            let pace = Duration::from_secs(1) / RATE;
-            self.resume_registrations(index, pace, now);
-            self.announce_contacts(index, pace, now);
+            self.resume_registrations(index, PACE, now);
+            self.announce_contacts(index, PACE, now);
         }
     }
 
@@ -184,9 +227,112 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::test_clock;
+    use crate::sip::agent::{AgentSettings, Identity, SipNews};
+    use crate::sip::command::{SipEvent, Transport};
+    use crate::sip::message::{SipRequest, SipResponse};
+    use crate::user::User;
+    use gateway_protocol::ClientId;
+    use std::collections::BTreeMap;
 
     fn addr(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 5_060))
+    }
+
+    /// A server over UDP and what it knows, played by the test.
+    struct World {
+        agent: Agent,
+        now: Instant,
+        /// Contacts by address of record.
+        bindings: BTreeMap<String, String>,
+        registers: u32,
+    }
+
+    impl World {
+        fn with(users: u64) -> Self {
+            let server = Peer { transport: Transport::Udp, addr: addr(1) };
+            let settings = AgentSettings {
+                servers: vec![server],
+                trusted: Vec::new(),
+                domain: "example.org".into(),
+                realm: "example.org".into(),
+                session_expires: Duration::from_secs(180),
+                legs: 10,
+                legs_per_lease: 2,
+                user_agent: "test".into(),
+            };
+            let now = test_clock();
+            let mut agent = Agent::new(settings, &mut |bytes: &mut [u8]| bytes.fill(7), now);
+            agent.handle(SipEvent::Up { peer: server, local: addr(2) }, now);
+            let mut world = Self { agent, now, bindings: BTreeMap::new(), registers: 0 };
+            for user in 1..=users {
+                let identity = Identity {
+                    user: User::parse(&format!("user-{user}")).expect("a name"),
+                    client_id: ClientId::parse(format!("tab-{user}")).expect("an id"),
+                    credentials: None,
+                    generation: 1,
+                };
+                world.agent.attach(LeaseId(user), identity, false, now);
+            }
+            world.pass(Duration::from_secs(1));
+            world
+        }
+
+        fn pass(&mut self, span: Duration) {
+            let until = self.now + span;
+            loop {
+                while let Some(command) = self.agent.next_command() {
+                    if let SipCommand::Request { transaction, request, .. } = command {
+                        let response = self.answer(&request);
+                        self.agent.handle(SipEvent::Response { transaction, response }, self.now);
+                    }
+                }
+                match self.agent.poll_timeout() {
+                    Some((due, _)) if due <= until => self.now = self.now.max(due),
+                    _ => break,
+                }
+                self.agent.handle_timeout(self.now);
+            }
+            self.now = until;
+        }
+
+        fn answer(&mut self, request: &SipRequest) -> SipResponse {
+            let mut response = SipResponse::to(request, 200, "server");
+            if request.method == Method::Register {
+                let user = request.headers.get("To").expect("whose").to_owned();
+                if let Some(contact) = request.headers.get("Contact") {
+                    self.registers += 1;
+                    self.bindings.insert(user.clone(), contact.to_owned());
+                }
+                self.bindings.get(&user).into_iter().for_each(|contact| response.headers.push("Contact", contact));
+            } else {
+                assert_eq!((&request.method, request.uri.as_str()), (&Method::Options, "sip:example.org"));
+            }
+            response
+        }
+
+        fn told(&mut self) -> Vec<SipNews> {
+            std::iter::from_fn(|| self.agent.next_news()).collect()
+        }
+    }
+
+    #[test]
+    fn users_that_a_server_forgot_register_again_and_are_told_nothing() {
+        let mut world = World::with(50);
+        assert_eq!((world.registers, world.agent.registered()), (50, 50));
+        world.told();
+        world.bindings.clear();
+        world.pass(Duration::from_secs(3));
+        assert_eq!(world.bindings.len(), 50);
+        assert_eq!(world.told(), []);
+    }
+
+    #[test]
+    fn a_binding_that_is_missing_alone_is_that_users_own_matter() {
+        let mut world = World::with(50);
+        world.bindings.pop_first();
+        world.pass(Duration::from_secs(30));
+        assert_eq!((world.bindings.len(), world.registers), (50, 51));
     }
 
     #[test]
