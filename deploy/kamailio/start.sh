@@ -12,7 +12,8 @@ usage: start.sh --run-dir FOLDER [--listen IP:PORT] [--domain NAME] [--users FIL
   --domain NAME       domain of the users' addresses and realm of their passwords (default holdfast.local)
   --users FILE        passwords, a line USER:PASSWORD each, as in the gateway's --sip-credentials-file; without it nobody is asked
   --gateways LIST     addresses that the flood guard leaves alone (default 127.0.0.0/8)
-  --partner IP:PORT   the other member of a pair: what it is asked within dialogs is answered here, too
+  --partner IP:PORT   the other member of a pair: gateways send here what they say within its dialogs while it is dead. What far
+                      sides send to it is lost meanwhile, unless its address moves to another machine
   --tls-listen ..     TLS as well, with a certificate chain and its key in PEM
   --define NAME       WITH_SHA256, WITH_DIALOG_AUTH, WITH_ONE_TIME_NONCE: see kamailio.cfg; repeatable
   --check             only says whether the configuration can be used

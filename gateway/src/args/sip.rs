@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How an instance reaches SIP; without `--sip-registrar` it does not.
 #[derive(Debug, Clone, Args)]
 pub struct SipArgs {
-    /// SIP server where users are registered and through which every call goes, sip:HOST:PORT;transport=udp|tcp|tls; repeatable, the preferred one first; a name is looked up again while nobody answers
+    /// SIP server where users are registered and through which every call goes, sip:HOST:PORT;transport=udp|tcp|tls; repeatable, the preferred one first; a name is looked up again while nobody answers. Of two, the one that lives carries running calls on, but what a far side sends to the one that died is lost, until --sip-session-expires or 30 s without media end the call; an address that moves to another machine keeps calls as they are
     #[arg(long, value_name = "URI")]
     pub sip_registrar: Vec<String>,
     /// Where a SIP server sends datagrams from besides its own address and port; without a port, from any; repeatable
