@@ -110,6 +110,14 @@ impl Metrics {
                 }),
                 (counter(r, "holdfast_calls_started_total", "Calls begun")?, |load, _| load.counts.calls_started),
                 (counter(r, "holdfast_calls_ended_total", "Calls over")?, |load, _| load.counts.calls_ended),
+                (
+                    counter(r, "holdfast_calls_resumed_total", "Lost calls whose far sides were heard again")?,
+                    |load, _| load.counts.resumed,
+                ),
+                (
+                    counter(r, "holdfast_calls_resumed_gap_ms_total", "From sign-in to that, all of them together")?,
+                    |load, _| load.counts.resumed_gap.as_millis() as u64,
+                ),
                 (counter(r, "holdfast_sip_strangers_total", "SIP requests that came from no server")?, |load, _| {
                     load.sip.strangers
                 }),

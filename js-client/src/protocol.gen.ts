@@ -533,7 +533,15 @@ target: string,
 /**
  * The display name that it gave itself.
  */
-name?: string, } | { "type": "digit", 
+name?: string, } | { "type": "call_resumed", 
+/**
+ * Which call.
+ */
+call_id: CallId, 
+/**
+ * Milliseconds from the sign-in at this instance to now. What passed from the loss to that, the client knows.
+ */
+gap_ms: number, } | { "type": "digit", 
 /**
  * Which call.
  */

@@ -56,6 +56,8 @@ pub enum MediaChange {
     Failed(MediaFailure),
     /// Nothing comes from the far side although it should.
     FarSilent,
+    /// The far side's first packet came.
+    FarHeard,
     /// The far side sent a digit in its RTP.
     FarDigit(char),
     /// The browser sent a digit that the far side takes in no RTP.
@@ -184,6 +186,10 @@ pub struct FarCall {
     pub takes_digits: bool,
     /// What the browser was last told to send.
     pub told_codec: Option<CodecKind>,
+    /// Its packets come.
+    pub heard: bool,
+    /// That a lost call is heard again was told.
+    pub told_resumed: bool,
     /// Its dialog is that of an instance which is gone; the far side learns of this one by an offer.
     pub restored: bool,
     /// Unanswered calls end then.
@@ -349,10 +355,21 @@ impl Call {
             MediaChange::PeerClosed => return Effect::Ended(EndReason::PeerClosed),
             MediaChange::Failed(failure) => return Effect::Ended(end_reason(failure)),
             MediaChange::FarSilent => return Effect::End(EndReason::FarLost),
+            MediaChange::FarHeard => {
+                self.far.iter_mut().for_each(|far| far.heard = true);
+                return Effect::None;
+            }
             MediaChange::FarDigit(digit) => return Effect::Digit(digit),
             MediaChange::Digit(digit) => return Effect::SendDigit(digit),
         };
         if std::mem::replace(&mut self.media, media) == media { Effect::None } else { Effect::Media(media) }
+    }
+
+    /// True once, when a call in the place of a lost one is heard on both sides.
+    pub fn is_resumed(&mut self) -> bool {
+        let flows = self.replaces.is_some() && self.media_lives();
+        let far = self.far.as_mut().filter(|far| flows && far.heard);
+        far.is_some_and(|far| !std::mem::replace(&mut far.told_resumed, true))
     }
 
     /// For a snapshot.

@@ -317,7 +317,12 @@ impl<R: Random> Instance<R> {
     /// The media plane tells of a peer.
     pub fn handle_media(&mut self, peer: PeerId, change: MediaChange, now: Instant) {
         self.notice_freeze(now);
-        self.with_peer(peer, now, |session| session.handle_media(peer, change, now));
+        let mut gap = None;
+        self.with_peer(peer, now, |session| gap = session.handle_media(peer, change, now));
+        if let Some(gap) = gap {
+            self.counts.resumed += 1;
+            self.counts.resumed_gap += gap;
+        }
     }
 
     fn with_peer(&mut self, peer: PeerId, now: Instant, act: impl FnOnce(&mut Session)) {

@@ -2,6 +2,7 @@
 
 use crate::sip::SipCounts;
 use gateway_protocol::message::{FailReason, ServiceState};
+use std::time::Duration;
 
 /// How busy the instance is, for health and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub struct Counts {
     pub calls_started: u64,
     /// Calls that ended.
     pub calls_ended: u64,
+    /// Lost calls that were heard again here.
+    pub resumed: u64,
+    /// From sign-in to that, all of them together.
+    pub resumed_gap: Duration,
     /// Targets outside the dial patterns: of calls, transfers, and of what far sides sent users to.
     pub not_allowed: u64,
     /// Targets beyond what a user may call in a minute, likewise.

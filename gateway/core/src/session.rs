@@ -130,6 +130,7 @@ struct Heartbeat {
 pub struct Session {
     place: Place,
     state: State,
+    signed_in: Instant,
     heartbeat: Heartbeat,
     seq: u32,
     calls: Vec<Call>,
@@ -149,6 +150,7 @@ impl Session {
         Self {
             place,
             state: State::Reserved { until: now + UNATTACHED },
+            signed_in: now,
             heartbeat: Heartbeat { nonce: 0, sent: now, proven_at: now, unproven: None },
             seq: 0,
             calls: Vec::new(),
@@ -446,9 +448,9 @@ impl Session {
         }
     }
 
-    /// The media plane tells of a peer.
-    pub fn handle_media(&mut self, peer: PeerId, change: MediaChange, now: Instant) {
-        let Some(at) = self.calls.iter().position(|call| call.peer == peer) else { return };
+    /// The media plane tells of a peer. The time since sign-in, when a lost call is heard again by that.
+    pub fn handle_media(&mut self, peer: PeerId, change: MediaChange, now: Instant) -> Option<Duration> {
+        let at = self.calls.iter().position(|call| call.peer == peer)?;
         let lived = self.media_lives();
         match self.calls[at].handle_media(change) {
             Effect::None => {}
@@ -467,6 +469,11 @@ impl Session {
             // The grace counts from the last moment that media lived.
             *until = now + GRACE;
         }
+        let resumed =
+            self.calls.iter_mut().find_map(|call| (call.peer == peer && call.is_resumed()).then_some(call))?;
+        let (call_id, gap) = (resumed.id.clone(), now.saturating_duration_since(self.signed_in));
+        self.tell(Event::CallResumed { call_id, gap_ms: u32::try_from(gap.as_millis()).unwrap_or(u32::MAX) });
+        Some(gap)
     }
 
     /// Ends every call.

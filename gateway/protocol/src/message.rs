@@ -478,6 +478,13 @@ pub enum Event {
         #[cfg_attr(test, ts(optional))]
         name: Option<String>,
     },
+    /// A call that came in the place of a lost one is heard on both sides; once.
+    CallResumed {
+        /// Which call.
+        call_id: CallId,
+        /// Milliseconds from the sign-in at this instance to now. What passed from the loss to that, the client knows.
+        gap_ms: u32,
+    },
     /// The far side sent a digit.
     Digit {
         /// Which call.

@@ -54,6 +54,7 @@ pub(super) fn change(kind: MediaEventKind) -> Option<MediaChange> {
         MediaEventKind::FarSilent => MediaChange::FarSilent,
         MediaEventKind::FarDigit(digit) => MediaChange::FarDigit(digit),
         MediaEventKind::BrowserDigit(digit) => MediaChange::Digit(digit),
-        MediaEventKind::FarHeard | MediaEventKind::FarCodec(_) => return None,
+        MediaEventKind::FarHeard => MediaChange::FarHeard,
+        MediaEventKind::FarCodec(_) => return None,
     })
 }

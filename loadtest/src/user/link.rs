@@ -257,6 +257,7 @@ impl<R: Rng> VirtualUser<R> {
             | Event::CallEnded { .. }
             | Event::Service { .. }
             | Event::CallParty { .. }
+            | Event::CallResumed { .. }
             | Event::Digit { .. }
             | Event::SendCodec { .. }
             | Event::Move { .. }

@@ -1,6 +1,7 @@
 use crate::far::{Asked, Heard, dialog_of, sdp};
 use crate::gateway::{Options, UNIX};
 use crate::world::{A, B, SERVER, TabId, World, answer, hang_up};
+use gateway_core::MediaChange;
 use gateway_core::sip::{Dialog, Method, tag_of};
 use gateway_protocol::message::DeadCallAction::{HangUp, Resume};
 use gateway_protocol::message::{CallState, EndReason, Event, Request};
@@ -104,6 +105,39 @@ fn resume_brings_the_far_side_back_as_a_new_call() {
     world.done(tab, hang_up(&call));
     let bye = world.hears(SERVER, Method::Bye);
     assert!(bye.request.cseq() > invite.request.cseq());
+}
+
+#[test]
+fn the_gap_of_a_resumed_call_is_told_once_both_sides_are_heard() {
+    let (mut world, tab, _) = talking();
+    world.pass(Duration::from_millis(700));
+    let tab = world.take_over(tab, B, Resume);
+    let probe = world.hears(SERVER, Method::Options);
+    world.respond(SERVER, &probe, 200, None);
+    let call = world.only_call(tab);
+    world.pass(Duration::from_millis(150));
+    world.done(tab, answer(&call));
+    let peer = world.gateway(B).live_peers().next().expect("the call").0;
+    let invite = world.hears(SERVER, Method::Invite);
+    world.respond(SERVER, &invite, 200, Some(&sdp(30_000)));
+    world.hears_ack(SERVER);
+    world.media(B, peer, MediaChange::Connected);
+    world.pass(Duration::from_millis(90));
+    let told = |world: &World| -> Vec<u32> {
+        let gaps = world.tabs[tab].events.iter().filter_map(|event| match event {
+            Event::CallResumed { call_id, gap_ms } => Some((call_id.to_string(), *gap_ms)),
+            _ => None,
+        });
+        gaps.map(|(id, gap)| (id == call).then_some(gap).expect("of the new call")).collect()
+    };
+    assert_eq!(told(&world), [0; 0], "the far side is not heard yet");
+    world.media(B, peer, MediaChange::FarHeard);
+    world.media(B, peer, MediaChange::Suspended);
+    world.media(B, peer, MediaChange::Resumed);
+    assert_eq!(told(&world), [240], "150 ms until the answer, 90 ms until sound");
+    let now = world.now;
+    let counts = world.gateway(B).instance.load(now).counts;
+    assert_eq!((counts.resumed, counts.resumed_gap), (1, Duration::from_millis(240)));
 }
 
 #[test]
