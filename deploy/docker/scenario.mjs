@@ -154,6 +154,7 @@ async function bridged() {
   endLoad(load);
   report("bridge.json");
   await scaledDown();
+  await sipServerMoves();
   await fromTheMachine();
   const logs = await bridge("logs", "--no-color");
   rule(!logs.includes("panicked"), "nothing panicked");
@@ -234,6 +235,21 @@ async function scaledDown() {
   report("long.json");
   const { calls_lost, calls_drained } = figures("long.json");
   rule(calls_lost === calls_drained, `calls that outlast it end as drained: ${calls_drained} of ${calls_lost} lost`);
+}
+
+/** Kamailio is made anew while somebody else takes its address. */
+async function sipServerMoves() {
+  const USERS_THERE = 6;
+  const registered = (list) => list.reduce((sum, each) => sum + each.registered, 0);
+  const [old] = await containers("kamailio");
+  await bridge("rm", "--stop", "--force", "kamailio");
+  const load = await startLoad("moved.json", "--users", `${USERS_THERE}`, "--rate", "30", "--seed", "4");
+  await expect("users are served without Kamailio", async () => all(await up(), (list) => sessions(list) === USERS_THERE));
+  await bridge("up", "-d", "--no-build", "--no-deps", "kamailio");
+  const [now] = await containers("kamailio");
+  rule(address(now) !== address(old), `Kamailio is made anew at another address: ${address(old)}, now ${address(now)}`);
+  await expect("all users are registered there", async () => all(await up(), (list) => registered(list) === USERS_THERE));
+  endLoad(load);
 }
 
 /** Docker starts it again at the same address: that is another instance. */
