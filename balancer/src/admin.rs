@@ -33,7 +33,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
-    routing::{get, put},
+    routing::{get, post, put},
 };
 use balancer_core::{AdminState, Endpoint, Instance, Loss, State, Time, health::FULL_WEIGHT, snapshot::Flag};
 use gateway_protocol::{Problem, ProblemType, header as own, problem::PROBLEM_JSON};
@@ -88,6 +88,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/", get(dashboard))
         .route("/instances", get(instances))
         .route("/instances/{id}/state", put(change_state))
+        .route("/failback", post(failback))
         .route("/plan", get(plan))
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
@@ -328,9 +329,16 @@ async fn change_state(
     };
     let (reply, outcome) = oneshot::channel();
     let stuck = || refused(ProblemType::Internal, "the probe thread does not answer");
-    admin.wishes.send(Wish { instance: instance.clone(), state, reply }).await.map_err(|_| stuck())?;
+    admin.wishes.send(Wish::State { instance: instance.clone(), state, reply }).await.map_err(|_| stuck())?;
     outcome.await.map_err(|_| stuck())?.map_err(|why| unfulfilled(why, state))?;
     Ok(Json(serde_json::json!({ "instance_id": instance, "admin_state": state })))
+}
+
+/// Load comes back to returned instances, as soon as nothing is wrong, until it is even.
+async fn failback(Extract(admin): Shell) -> Result<StatusCode, Refused> {
+    let stuck = |_| refused(ProblemType::Internal, "the probe thread does not answer");
+    admin.wishes.send(Wish::Failback).await.map_err(stuck)?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// What happened, and what holds meanwhile.

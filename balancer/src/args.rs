@@ -1,8 +1,8 @@
 //! The flags of `balancer`; each is also a variable `HOLDFAST_<FLAG>` and a key of the file that `--config` names.
 
 use crate::{discover::DnsName, files};
-use balancer_core::Endpoint;
-use clap::{ArgAction, Parser};
+use balancer_core::{Endpoint, failback::Mode};
+use clap::{ArgAction, Parser, ValueEnum};
 use holdfast_config::{Check, ConfigFlags};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -55,6 +55,12 @@ pub struct Args {
     /// After this time without an answer a sign-in is also tried at a second instance
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(50..=60_000))]
     pub create_timeout_ms: u32,
+    /// How load comes back to an instance that has returned: idle users of fuller ones are moved bit by bit, or only after POST /failback on the admin listener
+    #[arg(long, value_enum, default_value_t = FailbackFlag::Automatic)]
+    pub failback: FailbackFlag,
+    /// Every instance must be up for so long before load is brought back
+    #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub failback_after_s: u32,
     /// Connections that one address (one /64 of IPv6) may have; 0 is no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_connections_per_address: u32,
@@ -70,6 +76,24 @@ pub struct Args {
     /// Threads of the data path; 0 is one per core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     pub threads: u16,
+}
+
+/// Values of `--failback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailbackFlag {
+    /// As soon as nothing was wrong for --failback-after-s
+    Automatic,
+    /// When an operator asks for it; else users stay until they sign out or reload
+    Manual,
+}
+
+impl From<FailbackFlag> for Mode {
+    fn from(flag: FailbackFlag) -> Self {
+        match flag {
+            FailbackFlag::Automatic => Self::Automatic,
+            FailbackFlag::Manual => Self::Manual,
+        }
+    }
 }
 
 impl Check for Args {

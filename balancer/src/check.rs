@@ -77,6 +77,24 @@ impl Checker {
         }
     }
 
+    /// `POST /rebalance`; how many clients it asked to go. Ends within [`CHECK_TIMEOUT`].
+    pub(crate) async fn rebalance(&self, clients: u32) -> Result<u32, NotTaken> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            asked: u32,
+        }
+        let body = Bytes::from(format!("{{\"clients\":{clients}}}"));
+        let exchange = self.exchange(Method::POST, "/rebalance", body, true);
+        let at = self.endpoint.admin;
+        match timeout(CHECK_TIMEOUT, exchange).await {
+            Ok(Ok((status, body))) if status.is_success() => {
+                serde_json::from_slice(&body).map(|Answer { asked }| asked).map_err(|_| NotTaken::NoAnswer { at })
+            }
+            Ok(Ok((status, _))) => Err(NotTaken::Refused { at, status }),
+            Ok(Err(_)) | Err(_) => Err(NotTaken::NoAnswer { at }),
+        }
+    }
+
     async fn exchange(
         &self,
         method: Method,

@@ -12,6 +12,7 @@ use balancer::{
 };
 use balancer_core::{
     Admission,
+    failback::Failback,
     pin::{KeyRing, PinKey},
     pool::{self, CHECK_TIMEOUT},
     sizing::Wanted,
@@ -71,6 +72,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let (wishes, wished) = mpsc::channel(WISHES);
     let probes = Probes {
         config: pool_config(args),
+        failback: Failback::new(args.failback.into(), Duration::from_secs(args.failback_after_s.into())),
         instances: args.instance.clone(),
         discover: args.discover.clone(),
         token: token.as_deref().map(files::bearer).transpose()?,

@@ -147,6 +147,7 @@ pub struct Metrics {
     tallies: Mutex<Vec<Arc<Tally>>>,
     checks: [AtomicU64; CHECKS.len()],
     losses: [AtomicU64; 2],
+    asked_to_move: AtomicU64,
 }
 
 const CHECKS: [&str; 5] = ["report", "nonsense", "refused", "broken", "none"];
@@ -169,6 +170,10 @@ impl Metrics {
             Answer::None => 4,
         };
         self.checks[index].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn asked_to_move(&self, clients: u32) {
+        self.asked_to_move.fetch_add(clients.into(), Relaxed);
     }
 
     pub(crate) fn lost(&self, loss: Loss) {
@@ -205,6 +210,9 @@ impl Metrics {
         for (loss, sum) in [Loss::Gone, Loss::Silent].iter().zip(&self.losses) {
             losses.with_label_values(&[loss.label()]).inc_by(sum.load(Relaxed));
         }
+        let help = "Idle clients that were asked to make place for the sake of balance.";
+        let asked = scrape.counters("holdfast_failback_clients_total", help, &[])?;
+        asked.with_label_values::<&str>(&[]).inc_by(self.asked_to_move.load(Relaxed));
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use balancer_core::{
     AdminState, Admission, Command, Endpoint, Pool, Snapshot, State,
+    failback::{Failback, Order},
     pool::{Answer, Config, UnknownInstance},
 };
 use futures_util::future::try_join_all;
@@ -30,6 +31,8 @@ use tokio::{
 pub struct Probes {
     /// The rules of the pool.
     pub config: Config,
+    /// When load comes back to a returned instance.
+    pub failback: Failback,
     /// Instances that exist whatever discovery says.
     pub instances: Vec<Endpoint>,
     /// A name to discover more by.
@@ -42,15 +45,20 @@ pub struct Probes {
     pub metrics: Arc<crate::metrics::Metrics>,
 }
 
-/// An operator's wish for an instance.
+/// An operator's wish.
 #[derive(Debug)]
-pub struct Wish {
-    /// Its id.
-    pub instance: String,
-    /// What to do with it.
-    pub state: AdminState,
-    /// The outcome, once the instance has answered.
-    pub reply: oneshot::Sender<Result<(), Unfulfilled>>,
+pub enum Wish {
+    /// For an instance.
+    State {
+        /// Its id.
+        instance: String,
+        /// What to do with it.
+        state: AdminState,
+        /// The outcome, once the instance has answered.
+        reply: oneshot::Sender<Result<(), Unfulfilled>>,
+    },
+    /// Load is to come back to returned instances.
+    Failback,
 }
 
 /// Why an operator's wish did not come true.
@@ -166,8 +174,14 @@ impl Probe {
     }
 
     fn handle_wish(&mut self, wish: Wish) {
-        let Wish { instance, state, reply } = wish;
-        let outcome = self.pool.handle_admin(self.now(), &instance, state);
+        match wish {
+            Wish::State { instance, state, reply } => self.change_state(&instance, state, reply),
+            Wish::Failback => self.setup.failback.handle_ask(),
+        }
+    }
+
+    fn change_state(&mut self, instance: &str, state: AdminState, reply: oneshot::Sender<Result<(), Unfulfilled>>) {
+        let outcome = self.pool.handle_admin(self.now(), instance, state);
         tracing::info!(?instance, state = state.label(), ok = outcome.is_ok(), "asked for by an operator");
         let tellings = outcome.map(|endpoints| {
             let tell = |endpoint| self.tell_drain(endpoint, state != AdminState::None);
@@ -203,6 +217,22 @@ impl Probe {
             }
         }
         self.forget();
+        self.bring_back();
+    }
+
+    /// Asks a fuller instance to let some idle clients go, when that is due.
+    fn bring_back(&mut self) {
+        let now = self.now();
+        let order = self.setup.failback.decide(now, &self.shared.view().snapshot, self.setup.config.wanted);
+        let Some(Order { from, at, to, clients }) = order else { return };
+        tracing::info!(from = %from.instance, to = %to.instance, clients, "load comes back");
+        let (checker, metrics) = (self.checker(at), Arc::clone(&self.setup.metrics));
+        tokio::task::spawn_local(async move {
+            match checker.rebalance(clients).await {
+                Ok(asked) => metrics.asked_to_move(asked),
+                Err(error) => tracing::warn!(%error, "the instance was not asked to let clients go"),
+            }
+        });
     }
 
     fn publish(&mut self, snapshot: Snapshot) {

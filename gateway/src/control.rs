@@ -46,6 +46,8 @@ pub enum Input {
     Drain,
     /// Serve again.
     CancelDrain,
+    /// Ask so many idle clients to go elsewhere; answers how many it asked.
+    MakePlace(u32, oneshot::Sender<u32>),
     /// End after the notice.
     Leave,
 }
@@ -257,6 +259,7 @@ impl Task {
             }
             Input::Drain => self.instance.drain(now),
             Input::CancelDrain => self.instance.cancel_drain(now),
+            Input::MakePlace(clients, answer) => drop(answer.send(self.instance.make_place(clients, now))),
             Input::Leave => self.instance.leave(now),
         }
         self.do_commands();

@@ -1,4 +1,4 @@
-//! Private HTTP: health, metrics, drain. Changes need a header that no foreign page can send, an expected Host, and the
+//! Private HTTP: health, metrics, drain, balance. Changes need a header that no foreign page can send, an expected Host, and the
 //! token where one is set.
 
 use crate::auth::token;
@@ -44,12 +44,25 @@ struct Drained {
     draining: bool,
 }
 
+/// Body of `POST /rebalance`.
+#[derive(Debug, Deserialize)]
+struct Rebalance {
+    /// Idle clients that are to go elsewhere, at most.
+    clients: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Rebalanced {
+    asked: u32,
+}
+
 /// The routes.
 pub fn router(private: Arc<Private>, identity: [(HeaderName, HeaderValue); 2]) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .route("/drain", post(drain))
+        .route("/rebalance", post(rebalance))
         .method_not_allowed_fallback(|| async { Failure::new(ProblemType::MethodNotAllowed, "see the Allow header") })
         .fallback(|| async { Failure::new(ProblemType::NotFound, "nothing is here") })
         .layer(map_response(move |mut response: Response| {
@@ -70,16 +83,28 @@ async fn metrics(State(private): State<Arc<Private>>) -> Response {
 
 async fn drain(State(private): State<Arc<Private>>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
     private.may_change(&headers)?;
-    let bad = |why: String| Failure::new(ProblemType::BadRequest, why);
-    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| bad(error.to_string()))?;
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(bad)?;
     let Drain { cancel } = match body.is_empty() {
         true => Drain::default(),
-        false => serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?,
+        false => serde_json::from_slice(&body).map_err(bad)?,
     };
     let input = if cancel { Input::CancelDrain } else { Input::Drain };
     private.reporter.control.tell(input).await?;
     tracing::info!(cancel, "drain asked for");
     Ok(Json(Drained { draining: !cancel }).into_response())
+}
+
+async fn rebalance(State(private): State<Arc<Private>>, headers: HeaderMap, body: Body) -> Result<Response, Failure> {
+    private.may_change(&headers)?;
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(bad)?;
+    let Rebalance { clients } = serde_json::from_slice(&body).map_err(bad)?;
+    let asked = private.reporter.control.ask(|answer| Input::MakePlace(clients, answer)).await?;
+    tracing::info!(clients, asked, "idle clients are asked to go elsewhere");
+    Ok(Json(Rebalanced { asked }).into_response())
+}
+
+fn bad(why: impl std::fmt::Display) -> Failure {
+    Failure::new(ProblemType::BadRequest, why.to_string())
 }
 
 impl Private {

@@ -71,7 +71,7 @@ fn even_loads_stay_where_they_are() {
 #[test]
 fn in_manual_mode_it_waits_to_be_asked() {
     let snapshot = compose(after_a_return(Time::ZERO, 400));
-    let mut failback = Failback::new(Mode::Manual);
+    let mut failback = Failback::new(Mode::Manual, SETTLED);
     assert_eq!(decide(&mut failback, CALM, &snapshot), None);
     failback.handle_ask();
     assert!(decide(&mut failback, CALM, &snapshot).is_some());

@@ -8,6 +8,7 @@ mod a_wrong_start_ends_with_one_line;
 mod drain_and_maintenance_reach_the_instance;
 mod frozen_instances_are_judged_one_at_a_time;
 mod instances_are_found_by_name;
+mod load_comes_back_to_a_returned_instance;
 mod metrics_tell_what_happened;
 mod readiness_says_why_not;
 

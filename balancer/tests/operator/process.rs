@@ -98,6 +98,12 @@ impl Process {
         ask(self.admin, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))
     }
 
+    /// `POST /failback`
+    pub(crate) fn ask_for_failback(&self) -> Answer {
+        let head = format!("POST /failback HTTP/1.1\r\n{}", self.change_headers());
+        ask(self.admin, format!("{head}Content-Length: 0\r\n\r\n"))
+    }
+
     /// The headers that a change needs.
     pub(crate) fn change_headers(&self) -> String {
         format!("Host: {}\r\nholdfast-admin: 1\r\n", self.admin)

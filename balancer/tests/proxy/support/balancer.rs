@@ -67,6 +67,7 @@ impl Balancer {
                 protect_spare: false,
                 silence: Duration::from_millis(400),
             },
+            failback: balancer_core::failback::Failback::default(),
             instances: fakes.iter().map(|fake| Endpoint { http: fake.http, admin: fake.admin }).collect(),
             discover: None,
             token: None,

@@ -55,6 +55,8 @@ struct State {
     boot: BootId,
     mood: watch::Sender<Mood>,
     draining: AtomicBool,
+    /// Clients that it was to let go, at each time.
+    rebalanced: Mutex<Vec<u64>>,
     sessions: Mutex<BTreeSet<String>>,
     received: Mutex<Vec<String>>,
     connections: Mutex<usize>,
@@ -91,6 +93,7 @@ impl Fake {
             boot: BootId::parse(boot).expect("an id"),
             mood: watch::Sender::new(Mood::Serving),
             draining: AtomicBool::new(false),
+            rebalanced: Mutex::default(),
             sessions: Mutex::default(),
             received: Mutex::default(),
             connections: Mutex::default(),
@@ -129,6 +132,12 @@ impl Fake {
     #[allow(dead_code, reason = "for the tests of the operator's side")]
     pub(crate) fn is_draining(&self) -> bool {
         self.state.draining.load(SeqCst)
+    }
+
+    /// Clients that it was to let go, at each time.
+    #[allow(dead_code, reason = "for the tests of the operator's side")]
+    pub(crate) fn rebalanced(&self) -> Vec<u64> {
+        self.state.rebalanced.lock().expect("not poisoned").clone()
     }
 
     /// `METHOD path` of every public request, in order.
@@ -324,6 +333,12 @@ async fn private(state: &State, request: &mut Request<Incoming>) -> Response<Bod
         return problem(ProblemType::Unauthorized);
     }
     let Ok(body) = request.body_mut().collect().await else { return problem(ProblemType::BadRequest) };
+    if request.uri().path() == "/rebalance" {
+        let body: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        let clients = body["clients"].as_u64().unwrap_or_default();
+        state.rebalanced.lock().expect("not poisoned").push(clients);
+        return text(StatusCode::OK, &format!("{{\"asked\":{clients}}}"));
+    }
     let is_cancel = String::from_utf8_lossy(&body.to_bytes()).contains("\"cancel\":true");
     state.draining.store(!is_cancel, SeqCst);
     text(StatusCode::OK, "{}")

@@ -10,8 +10,8 @@ use crate::limits::{REMEMBERED_ENDS, RING_TIME};
 use crate::sdp::FarSdp;
 use crate::secret::Secret;
 use crate::sip::{Dialog, LegId, Restored, SealedLeg};
-use gateway_protocol::{BootId, CallId, InstanceId};
 use gateway_protocol::message::{DeadCall, DeadCallAction, Event};
+use gateway_protocol::{BootId, CallId, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
