@@ -1,9 +1,10 @@
 //! A phone's connection to the SIP server that remembers what came over it, and when.
 
+use crate::cluster::place;
 use loadtest::sip_phone::line as plain;
 use loadtest::sip_phone::message::Message;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,41 +18,41 @@ pub(crate) struct Line {
     task: Option<JoinHandle<()>>,
 }
 
-/// Every request that came.
+/// What came, but for answers to anything else than an INVITE.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Heard>>>);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     pub(crate) at: Instant,
-    pub(crate) method: String,
+    /// A method, or the status of an answer.
+    pub(crate) what: String,
     /// Host and port of whoever made it.
     pub(crate) from: String,
-    pub(crate) call_id: String,
 }
 
 impl Log {
     fn note(&self, message: &Message) {
-        let Some(method) = message.method() else { return };
-        // The request's maker is the last Via.
-        let via = message.headers.iter().rev().find(|(name, _)| name == "Via").map_or("", |(_, via)| via);
-        let via = via.rsplit(',').next().unwrap_or_default().trim();
-        let from = via.split([' ', ';']).nth(1).unwrap_or_default().to_owned();
-        let call_id = message.header("Call-ID").to_owned();
-        self.lock().push(Heard { at: Instant::now(), method: method.to_owned(), from, call_id });
+        let (what, from) = match (message.method(), message.status()) {
+            // A request's maker is the last Via.
+            (Some(method), _) => (method.to_owned(), message.headers.iter().rev().find(|(name, _)| name == "Via")),
+            (None, Some(status)) if message.cseq_method() == "INVITE" => {
+                (status.to_string(), message.headers.iter().find(|(name, _)| name == "Contact"))
+            }
+            (None, _) => return,
+        };
+        let from = from.map_or("", |(_, value)| value.rsplit(',').next().unwrap_or_default().trim());
+        let from = place(from.strip_prefix("SIP/2.0/").and_then(|via| via.split(' ').nth(1)).unwrap_or(from));
+        self.0.lock().expect("not poisoned").push(Heard { at: Instant::now(), what, from });
     }
 
     pub(crate) fn all(&self) -> Vec<Heard> {
-        self.lock().clone()
+        self.0.lock().expect("not poisoned").clone()
     }
 
-    /// How many of a method came.
-    pub(crate) fn count(&self, method: &str) -> usize {
-        self.lock().iter().filter(|heard| heard.method == method).count()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Heard>> {
-        self.0.lock().expect("not poisoned")
+    /// How many of a kind came.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        self.all().iter().filter(|heard| heard.what == what).count()
     }
 }
 

@@ -54,6 +54,18 @@ impl Process {
     /// Alive, but nothing of it moves: the kernel keeps its connections.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        // A thread that runs on another CPU goes on until it is told.
+        while !self.stands_still() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it lives");
+        threads.filter_map(Result::ok).all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 
     pub(crate) fn thaw(&self) {

@@ -98,7 +98,7 @@ impl Browser {
         browser
     }
 
-    async fn until_available(&mut self) {
+    pub(crate) async fn until_available(&mut self) {
         loop {
             if self.event("service").await["service"]["available"] == true {
                 return;
@@ -106,7 +106,7 @@ impl Browser {
         }
     }
 
-    fn send(&mut self, message: &Value) {
+    pub(crate) fn send(&mut self, message: &Value) {
         self.socket.out.send(message.clone()).expect("the socket is open");
     }
 
@@ -127,14 +127,22 @@ impl Browser {
         }
     }
 
+    /// The connection is gone.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.socket.inbound.is_closed()
+    }
+
     /// Waits until the socket closes; events before it are kept.
     pub(crate) async fn closed(&mut self) -> Closed {
-        loop {
-            match self.take().await {
-                Ok(message) => self.events.push_back(message["event"].clone()),
-                Err(closed) => return closed,
+        let closed = async {
+            loop {
+                match self.take().await {
+                    Ok(message) => self.events.push_back(message["event"].clone()),
+                    Err(closed) => return closed,
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.expect("it closes")
     }
 
     /// Events that came and nobody waited for; they are kept.

@@ -12,5 +12,6 @@ mod tone;
 use loadtest::sip_phone::line;
 
 mod a_phone_is_called_and_calls;
+mod a_stopped_instance_says_goodbye;
 mod a_users_call_outlives_its_instance;
 mod browsers_hear_each_other;
