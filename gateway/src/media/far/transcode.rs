@@ -168,9 +168,7 @@ impl Transcoder {
         let marker = last.is_none() || lost == 0 && gap != 0 && filled.is_none();
         let arrived = Arrived { timestamp, lost, gap, marker, filled, payload };
         let ticks = match &mut self.coder {
-            Coder::Decode { decoder, frame, framer } => {
-                RATIO * decode(decoder, frame, framer, coding(self.to), arrived, emit)
-            }
+            Coder::Decode { decoder, frame, framer } => RATIO * decode(decoder, frame, framer, self.to, arrived, emit),
             Coder::Encode { encoder, waiting, lost } => {
                 encode(encoder, waiting, lost, decoding(self.from), arrived, emit)
             }
@@ -195,7 +193,7 @@ impl Transcoder {
                     // Of nothing it makes what is asked for, and without memory silence.
                     let _ = decoder.decode(&[], &mut samples, false);
                 }
-                code_out(framer, coding(self.to), &samples, start, marker, emit);
+                code_out(framer, self.to, &samples, start, marker, emit);
             }
             Coder::Encode { encoder, waiting, lost } => {
                 waiting.clear();
@@ -203,7 +201,7 @@ impl Transcoder {
                 encode_out(encoder, waiting, lost, start, marker, emit);
             }
             Coder::Swap { framer, .. } => {
-                code_out(framer, coding(self.to), given.unwrap_or(&silence), start, marker, emit);
+                code_out(framer, self.to, given.unwrap_or(&silence), start, marker, emit);
             }
         }
         self.last = Some(Last { end: start.wrapping_add(ticks), ..last });
@@ -251,7 +249,7 @@ fn decode(
     decoder: &mut Decoder,
     frame: &mut usize,
     framer: &mut Framer,
-    code: fn(i16) -> u8,
+    law: CodecKind,
     arrived: Arrived<'_>,
     emit: &mut impl FnMut(Coded<'_>),
 ) -> u32 {
@@ -259,16 +257,16 @@ fn decode(
     let start = arrived.timestamp.wrapping_sub(arrived.gap);
     let is_short = arrived.gap / RATIO <= MAX_CONCEALED;
     if is_short && arrived.filled == Some(Filled::Given) {
-        code_out(framer, code, &[0; MAX_FRAME][..missing], start, false, emit);
+        code_out(framer, law, &[0; MAX_FRAME][..missing], start, false, emit);
     } else if is_short && (arrived.lost > 0 || arrived.filled.is_some()) {
         conceal(decoder, *frame, missing, arrived.payload, &mut |at, samples| {
-            code_out(framer, code, samples, start.wrapping_add(at * RATIO), false, emit);
+            code_out(framer, law, samples, start.wrapping_add(at * RATIO), false, emit);
         });
     }
     let mut samples = [0; MAX_FRAME];
     let Ok(count) = decoder.decode(arrived.payload, &mut samples, false) else { return 0 };
     *frame = count;
-    code_out(framer, code, &samples[..count], arrived.timestamp, arrived.marker, emit);
+    code_out(framer, law, &samples[..count], arrived.timestamp, arrived.marker, emit);
     count as u32
 }
 
@@ -287,17 +285,20 @@ fn conceal(decoder: &mut Decoder, frame: usize, missing: usize, next: &[u8], fil
 
 fn code_out(
     framer: &mut Framer,
-    code: fn(i16) -> u8,
+    law: CodecKind,
     samples: &[i16],
     timestamp: u32,
     marker: bool,
     emit: &mut impl FnMut(Coded<'_>),
 ) {
     let mut coded = [0; MAX_FRAME];
-    for (out, sample) in coded.iter_mut().zip(samples) {
-        *out = code(*sample);
+    let coded = &mut coded[..samples.len().min(MAX_FRAME)];
+    let both = coded.iter_mut().zip(samples);
+    // A loop for each, so that the law is no call per sample.
+    match law {
+        CodecKind::Pcma => both.for_each(|(out, sample)| *out = encode_alaw(*sample)),
+        _ => both.for_each(|(out, sample)| *out = encode_ulaw(*sample)),
     }
-    let coded = &coded[..samples.len().min(MAX_FRAME)];
     framer.push(Stretch { marker, timestamp, coded }, &mut |made: Stretch<'_>| emit(packet(made, 0)));
 }
 
@@ -353,10 +354,6 @@ fn swapped(swap: fn(u8) -> u8, framer: &mut Framer, arrived: Arrived<'_>, emit: 
         emit(packet(made, std::mem::take(&mut lost)));
     });
     arrived.payload.len() as u32
-}
-
-fn coding(law: CodecKind) -> fn(i16) -> u8 {
-    if law == CodecKind::Pcma { encode_alaw } else { encode_ulaw }
 }
 
 fn decoding(law: CodecKind) -> fn(u8) -> i16 {
