@@ -443,8 +443,8 @@ export class Call extends Emitter<CallEvents> {
     if (settled.status !== "ok") {
       throw refusal(settled);
     }
-    if (this.state !== "ended" && settled.sdp && this.#leg) {
-      await this.#leg.answer(settled.sdp);
+    if (this.state !== "ended" && settled.sdp) {
+      await this.#leg?.answer(settled.sdp);
       this.#machine.handleAnswer(this.#host.clock.now());
       this.#prefer();
       this.#lookAgain();
@@ -549,16 +549,16 @@ export class Call extends Emitter<CallEvents> {
   }
 
   #told({ tell, ...detail }: Extract<CallCommand, { tell: string }>): void {
-    if (tell !== "ended") {
-      this.emit(tell, detail as never);
-      if (tell === "statechange" || tell === "holdchange") {
-        this.emit("capabilitieschange", {});
-      } else if (tell === "mediachange") {
-        this.#tell(this.#services.set("media", this.media === "stalled" ? "stalled" : undefined));
-      }
-    } else if (this.#ended) {
-      this.emit(tell, this.#ended);
-      this.#host.handleEnded(this.#ended);
+    if (tell === "ended") {
+      const ended = this.#ended as CallEnded;
+      this.emit(tell, ended);
+      return this.#host.handleEnded(ended);
+    }
+    this.emit(tell, detail as never);
+    if (tell === "mediachange") {
+      this.#tell(this.#services.set("media", this.media === "stalled" ? "stalled" : undefined));
+    } else if (tell === "statechange" || tell === "holdchange") {
+      this.emit("capabilitieschange", {});
     }
   }
 

@@ -582,8 +582,8 @@ export class GatewayClient extends Emitter<ClientEvents> {
     }
     const reason = kind === "instance-draining" ? "drained" : "instance-lost";
     if (reason === "instance-lost") {
-      // One that only rang here rings again where its user is registered next.
-      for (const call of lost.filter((call) => !call.alerting)) {
+      // One that only rang here rings again where its user is registered next; a resumed one has a far side that waits.
+      for (const call of lost.filter((call) => call.replaces || !call.alerting)) {
         this.#dead.set(call.id, this.#wish(call));
       }
       for (const callId of this.#reloaded) {

@@ -504,6 +504,26 @@ describe("calls lost with their instance", () => {
     expect(newest()).toMatchObject({ replaces: call.id, state: "active" });
   });
 
+  test("that came back are named in their turn, although nobody had answered them yet", async () => {
+    server = new FakeServer(3);
+    tab = new FakeTab(server, { clock, onCallLost: () => "resume" });
+    void tab.client.signIn();
+    await clock.advance(50);
+    const lost = await talking();
+    const states: string[] = [];
+    const killAgain = () => {
+      states.push(newest().state);
+      server.kill(serving().instance);
+    };
+    tab.client.on("sessionrecovered", killAgain, { once: true });
+    server.kill(serving().instance);
+    await clock.advance(200);
+    const [back] = tab.rung;
+    expect(states).toEqual(["ringing"]);
+    expect(back?.replaces).toBe(lost.id);
+    expect(attaches().at(-1)?.dead_calls).toEqual([{ call_id: back?.call.id, action: "resume" }]);
+  });
+
   test("a wish that throws counts as none", async () => {
     const thrown: unknown[] = [];
     const listener = (error: unknown) => thrown.push(error);
