@@ -18,18 +18,25 @@ test("the next instance dies at a random moment of the re-entry: signed in on a 
   for (let round = 1; round <= ROUNDS; round++) {
     // One that was lost often is held down for some seconds after its return.
     await until("three others are up", async () => (await others(cluster, alice)).length >= 3, { withinMs: 60_000 });
-    // The first ones right when the session is made, the others at any time of what follows.
-    const delayMs = round <= 3 ? 0 : Math.round(Math.random() * LATEST_MS);
-    await killTwice(cluster, alice, bob, { delayMs, lostCalls: round % 2 ? "hang_up" : "resume" });
+    await killTwice(cluster, alice, bob, {
+      moment: MOMENTS[round % MOMENTS.length] ?? "any",
+      lostCalls: round % 2 ? "hang_up" : "resume",
+    });
   }
 });
 
+/** When the second kill comes: when the next instance has the session, when the call comes back, or at any time. */
+type Moment = "session" | "call" | "any";
+
+/** The even rounds are those that resume. */
+const MOMENTS: Moment[] = ["call", "session", "session", "any"];
+
 interface Kills {
-  delayMs: number;
+  moment: Moment;
   lostCalls: LostCalls;
 }
 
-async function killTwice(cluster: Cluster, alice: Person, bob: Person, { delayMs, lostCalls }: Kills): Promise<void> {
+async function killTwice(cluster: Cluster, alice: Person, bob: Person, { moment, lostCalls }: Kills): Promise<void> {
   const since = Date.now();
   await alice.tab.do("wish", lostCalls);
   const first = cluster.instance(await alice.tab.servedBy());
@@ -43,7 +50,8 @@ async function killTwice(cluster: Cluster, alice: Person, bob: Person, { delayMs
   const rest = await others(cluster, alice);
   const killedAt = first.kill();
   const second = await until("alice is about to be served elsewhere", () => withASession(rest), { everyMs: 1 });
-  await pause(killedAt + delayMs - Date.now());
+  if (moment === "call") await alice.tab.waitFor("incomingcall", { since: killedAt });
+  if (moment === "any") await pause(killedAt + Math.random() * LATEST_MS - Date.now());
   const secondKilledAt = second.kill();
   const third = await until("alice is signed in on a third one", async () => {
     const name = await alice.tab.do("instance");
@@ -56,7 +64,7 @@ async function killTwice(cluster: Cluster, alice: Person, bob: Person, { delayMs
   });
   const held = await settled(alice, bob);
   console.log(
-    `${lostCalls}: second kill after ${secondKilledAt - killedAt} ms, signed in on the third ${back.at - secondKilledAt} ms later, ${held}`,
+    `${lostCalls}, ${moment}: second kill after ${secondKilledAt - killedAt} ms, signed in on the third ${back.at - secondKilledAt} ms later, ${held}`,
   );
   await until("the registrar has one binding of each", async () => (await cluster.registrar?.bindings()) === 2);
   for (const { tab } of [alice, bob]) {
