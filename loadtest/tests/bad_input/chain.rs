@@ -7,6 +7,7 @@ use balancer::probe::{self, Probes, Wish};
 use balancer::proxy::{self, Proxy, Rules};
 use balancer::state::{Clock, Shared};
 use balancer_core::Endpoint;
+use balancer_core::failback::Failback;
 use balancer_core::pin::{KeyRing, PinKey};
 use balancer_core::pool::Config;
 use balancer_core::sizing::Wanted;
@@ -67,6 +68,7 @@ impl Chain {
                 protect_spare: false,
                 silence: Duration::from_secs(5),
             },
+            failback: Failback::default(),
             instances: vec![Endpoint { http: relay.address, admin: gateway.private() }],
             discover: None,
             token: None,
