@@ -210,13 +210,16 @@ impl<R: Random> Instance<R> {
                 }
             }
             FarCommand::HangUpSealed(call) => {
-                let done = agent.hang_up_sealed(LeaseId(key.0), call.leg.clone(), unix);
+                let mut legs = [Some(call.leg.clone()), call.moving.clone()].into_iter().flatten();
+                let done = legs.all(|leg| agent.hang_up_sealed(LeaseId(key.0), leg, unix));
                 if let Some(session) = self.sessions.get_mut(&key) {
                     session.handle_hung_up(*call, done);
                 }
             }
             FarCommand::Restore(sealed) => {
-                let (call, dialog) = *sealed;
+                let (mut call, dialog) = *sealed;
+                // Nobody goes on with its transfer; while no server is there the call waits as a whole.
+                call.moving.take_if(|moving| agent.hang_up_sealed(LeaseId(key.0), moving.clone(), unix));
                 let leg = agent.restore(LeaseId(key.0), dialog, unix);
                 legs.extend(leg.map(|leg| (leg, key)));
                 if let Some(session) = self.sessions.get_mut(&key) {

@@ -34,6 +34,9 @@ pub struct SealedCall {
     pub name: Option<String>,
     /// The leg.
     pub leg: SealedLeg,
+    /// The one that was to take its place, because the far side wanted its call transferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<SealedLeg>,
     /// What was described to the far side.
     pub sdp: FarSdp,
 }
@@ -223,6 +226,7 @@ impl Session {
                 target: call.target.clone(),
                 name: call.name.clone(),
                 leg: leg(far.leg?)?,
+                moving: far.moving.as_ref().and_then(|moving| leg(moving.leg?)),
                 sdp: far.sdp.clone()?,
             })
         };

@@ -2,7 +2,7 @@ use crate::far::{Asked, Heard, dialog_of, sdp};
 use crate::gateway::{Options, UNIX};
 use crate::world::{A, B, SERVER, TabId, World, answer, hang_up};
 use gateway_core::MediaChange;
-use gateway_core::sip::{Dialog, Method, tag_of};
+use gateway_core::sip::{Dialog, Headers, Method, tag_of};
 use gateway_protocol::message::DeadCallAction::{HangUp, Resume};
 use gateway_protocol::message::{CallState, EndReason, Event, Request};
 use std::time::Duration;
@@ -308,6 +308,54 @@ fn the_reissued_invite_is_the_one_that_is_cancelled() {
     world.kill(A);
     world.take_over(tab, B, HangUp);
     assert_eq!(world.next_heard(SERVER), Some(Heard::Cancelled(invite.id)));
+}
+
+#[test]
+fn a_transfer_that_the_dead_one_followed_is_called_off() {
+    for action in [HangUp, Resume] {
+        let mut world = two();
+        let tab = world.join(A, "alice");
+        let (mut bob, to) = world.talk(tab, "c1");
+        let mut refer = bob.request(Method::Refer);
+        refer.headers.push("Refer-To", "<sip:carol@example.org>");
+        let id = world.say(SERVER, to, refer);
+        assert_eq!(world.hears_answer(SERVER, id).status, 202);
+        let notify = world.hears(SERVER, Method::Notify);
+        world.respond(SERVER, &notify, 200, None);
+        let invite = world.hears(SERVER, Method::Invite);
+        world.far(SERVER).respond_as(&invite, 180, "carol", None, &[]);
+        world.pump();
+        let notify = world.hears(SERVER, Method::Notify);
+        world.respond(SERVER, &notify, 200, None);
+        world.kill(A);
+        let tab = world.take_over(tab, B, action);
+        let (mut requests, mut cancelled) = (Vec::new(), false);
+        while let Some(heard) = world.next_heard(SERVER) {
+            match heard {
+                Heard::Cancelled(id) => cancelled = id == invite.id,
+                Heard::Request(asked) => requests.push(asked),
+                _ => {}
+            }
+        }
+        assert!(cancelled, "the INVITE to carol, in the dead one's name");
+        let sent = |method: Method, dialog: &Dialog| {
+            let tags = |headers: &Headers| headers.get("To").and_then(tag_of) == Some(dialog.local_tag());
+            requests.iter().filter(|one| one.request.method == method && tags(&one.request.headers)).count()
+        };
+        let carol = Dialog::of_request(&invite.request, "carol").expect("a dialog");
+        assert_eq!(sent(Method::Bye, &carol), 1, "in case that she answered meanwhile");
+        match action {
+            HangUp => {
+                assert_eq!(sent(Method::Bye, &bob), 1);
+                assert_eq!(told(&world, tab), Some((vec![], vec!["c1".to_owned()], vec![])));
+            }
+            Resume => {
+                let probe = requests.iter().find(|one| one.request.method == Method::Options).expect("a probe").clone();
+                world.respond(SERVER, &probe, 200, None);
+                assert_eq!(told(&world, tab), Some((vec![world.only_call(tab)], vec![], vec![])));
+            }
+        }
+    }
 }
 
 #[test]
