@@ -5,6 +5,7 @@ use balancer::probe::{self, Probes, Wish};
 use balancer::proxy::{self, Proxy, Rules};
 use balancer::state::{Clock, Shared};
 use balancer_core::Endpoint;
+use balancer_core::failback::Failback;
 use balancer_core::pin::{KeyRing, PinKey};
 use balancer_core::pool::Config;
 use balancer_core::sizing::Wanted;
@@ -34,6 +35,7 @@ impl Balancer {
                 protect_spare: false,
                 silence: Duration::from_millis(400),
             },
+            failback: Failback::default(),
             instances,
             discover: None,
             token: None,
