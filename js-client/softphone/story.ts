@@ -650,6 +650,7 @@ function onCall(next: Story, told: OfCall, at: number, say: Say): void {
     case "call.mediaresumed":
       say("ok", `Sound is back after ${words.duration(told.detail.gapMs)}.`);
       break;
+    case "call.resumed":
     case "call.remotestream":
     case "call.serviceunavailable":
     case "call.serviceavailable":

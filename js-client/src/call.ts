@@ -322,6 +322,8 @@ export class Call extends Emitter<CallEvents> {
         return this.end(event.reason);
       case "digit":
         return this.emit("digit", { digit: event.digit });
+      case "call_resumed":
+        return this.emit("resumed", { gapMs: event.gap_ms });
       case "send_codec":
         this.#codec = event.codec;
         this.#prefer();

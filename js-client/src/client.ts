@@ -350,7 +350,7 @@ export class GatewayClient extends Emitter<ClientEvents> {
       case "sign-off":
         this.#signingOff = this.#http.signOff(command.session);
         return;
-      case "weigh":
+      default:
         return void this.#weigh();
     }
   }

@@ -177,6 +177,8 @@ export interface CallEvents {
   partychange: { target: string; name: string | undefined };
   /** The far side sent a digit, one of `0-9 A-D * #`. */
   digit: { digit: string };
+  /** Both sides of a call in the place of a lost one were heard, `gapMs` after this instance had signed the user in. */
+  resumed: { gapMs: number };
   /** The far side's tracks are there; play them. */
   remotestream: { stream: MediaStream };
   /** No packet for `sinceMs`, although the call goes on. */

@@ -391,7 +391,7 @@ export class Reconnect {
         return this.#preserveUntil === undefined ? this.#weigh(now) : this.#probeNext(now);
       case "unauthorized":
         return this.#stopWith(new SignInError("unauthorized"));
-      case "none":
+      default:
         this.#floorMs = Math.max(this.#floorMs, (answer.kind === "status" && answer.retryAfterMs) || 0);
         return this.#probeNext(now);
     }
@@ -537,9 +537,8 @@ export class Reconnect {
         return this.#stopWith(new SignInError("superseded"));
       case "unauthorized":
         return this.#stopWith(new SignInError("unauthorized"));
-      case "signaling-lost":
-      case "network-changed":
-      case "media-lost":
+      default:
+        // Signalling alone.
         return this.#wait("probe", floorMs, now, new SignInError("unreachable"));
     }
   }

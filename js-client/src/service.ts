@@ -31,7 +31,7 @@ export class Services {
     return [...touched].flatMap((service) => {
       const before = this.reason(service);
       const state = named.get(service);
-      this.#told.set(service, !state || state.available ? undefined : (state.reason ?? "unavailable"));
+      this.#told.set(service, !state || state.available ? undefined : state.reason || "unavailable");
       return this.#edge(service, before);
     });
   }
@@ -43,9 +43,9 @@ export class Services {
 
   #edge(service: string, before: string | undefined): ServiceEdge[] {
     const reason = this.reason(service);
-    if ((reason === undefined) === (before === undefined)) {
+    if (!reason === !before) {
       return [];
     }
-    return [reason === undefined ? { service } : { service, reason }];
+    return [reason ? { service, reason } : { service }];
   }
 }

@@ -468,6 +468,14 @@ describe("calls lost with their instance", () => {
     expect(tab.client.calls).toEqual([newest()]);
   });
 
+  test("a call that came back tells when both sides were heard again", async () => {
+    const call = await talking();
+    const resumed = told(call, "resumed");
+    server.event(serving().session, { type: "call_resumed", call_id: call.id, gap_ms: 140 });
+    await clock.advance(0);
+    expect(resumed).toEqual([{ gapMs: 140 }]);
+  });
+
   test("each call may say it for itself", async () => {
     const resumed = await talking("sip:carol@example.org", () => "resume");
     const hungUp = await talking("sip:dave@example.org");

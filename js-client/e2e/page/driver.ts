@@ -19,7 +19,7 @@ const CLIENT_EVENTS = [
 
 const CALL_EVENTS = [
   ...["statechange", "mediachange", "remotestream", "mediastalled", "mediaresumed", "serviceunavailable"],
-  ...["serviceavailable", "holdchange", "digit", "partychange", "ended"],
+  ...["serviceavailable", "holdchange", "digit", "partychange", "resumed", "ended"],
 ] as (keyof CallEvents)[];
 
 /** What becomes of the far sides of calls that are lost with their instance. */
