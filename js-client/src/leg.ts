@@ -72,12 +72,12 @@ export class Leg {
     return report && packetAge(report.values());
   }
 
-  /** Sends this audio codec from now on. Rejects where the browser can't. */
+  /** Sends this audio codec, named as in SDP, from now on. Rejects where the browser can't. */
   async prefer(codec: string): Promise<void> {
     const [sender] = this.connection.getSenders() as [RTCRtpSender];
     const parameters = sender.getParameters();
     const [encoding] = parameters.encodings as [{ codec?: RTCRtpCodec | undefined }];
-    encoding.codec = parameters.codecs.find(({ mimeType }) => RegExp(`^audio/${codec}$`, "i").test(mimeType));
+    encoding.codec = parameters.codecs.find(({ mimeType }) => mimeType === `audio/${codec}`);
     await sender.setParameters(parameters);
   }
 
