@@ -6,7 +6,7 @@ use gateway_core::sdp::Security;
 use gateway_core::sip::{AgentSettings, Peer, SipUri, Transport};
 use gateway_core::{DialPlan, SipSettings};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -136,6 +136,9 @@ impl SipArgs {
     }
 }
 
+/// The place of a server whose name is not known yet: nothing can be sent there.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// `sip:HOST:PORT;transport=..`; the port is 5060, or 5061 over TLS, the transport UDP unless named.
 fn server(text: &str) -> Result<(ServerName, Peer), String> {
     let allowed = "sip:HOST:PORT;transport=udp, tcp or tls is allowed";
@@ -149,8 +152,9 @@ fn server(text: &str) -> Result<(ServerName, Peer), String> {
     };
     let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
     let host = uri.host.trim_start_matches('[').trim_end_matches(']');
-    let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| wrong(&error.to_string()))?.collect();
-    let addr = *addrs.first().ok_or_else(|| wrong("the name has no address"))?;
+    // An instance may start before its SIP server: what has no address now is looked up again.
+    let addrs: Vec<SocketAddr> = (host, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    let addr = addrs.first().copied().unwrap_or(NOWHERE);
     Ok((ServerName { host: host.to_owned(), port, addrs }, Peer { transport, addr }))
 }
 
@@ -191,6 +195,12 @@ mod tests {
         let (name, peer) = server("sip:localhost:5070;transport=tcp").expect("it is in every hosts file");
         assert_eq!((name.host.as_str(), name.port), ("localhost", 5_070));
         assert_eq!(name.addrs.first(), Some(&peer.addr));
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_yet_is_nowhere() {
+        let (name, peer) = server("sip:sip.invalid;transport=tcp").expect("it may come");
+        assert_eq!((name.host.as_str(), name.addrs.len(), peer.addr), ("sip.invalid", 0, NOWHERE));
     }
 
     #[test]

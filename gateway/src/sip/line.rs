@@ -365,7 +365,9 @@ impl Line {
     }
 
     fn datagrams_to(&self, peer: Peer) -> Option<&Datagrams> {
-        self.datagrams.iter().find(|datagrams| datagrams.local.is_ipv4() == peer.addr.is_ipv4())
+        // A server whose name leads nowhere yet has no port.
+        let is_reached = |datagrams: &&Datagrams| datagrams.local.is_ipv4() == peer.addr.is_ipv4();
+        self.datagrams.iter().find(is_reached).filter(|_| peer.addr.port() != 0)
     }
 
     async fn respond(&mut self, id: ServerTransaction, response: SipResponse) {

@@ -3,7 +3,7 @@
 
 use super::ServerName;
 use gateway_core::sip::Peer;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,11 +16,13 @@ pub(super) struct Servers {
     names: Vec<ServerName>,
     /// Why a server could not be reached, as told last.
     trouble: HashMap<Peer, String>,
+    /// Those whose name leads nowhere, as told last.
+    nowhere: HashSet<usize>,
 }
 
 impl Servers {
     pub(super) fn new(names: Vec<ServerName>) -> Self {
-        Self { names, trouble: HashMap::new() }
+        Self { names, trouble: HashMap::new(), nowhere: HashSet::new() }
     }
 
     /// Where the name of a server leads now; nothing if it leads nowhere.
@@ -37,8 +39,12 @@ impl Servers {
 
     /// Where it led; leading nowhere says nothing.
     pub(super) fn note_found(&mut self, server: usize, addrs: &[SocketAddr]) {
-        if let Some(name) = self.names.get_mut(server).filter(|_| !addrs.is_empty()) {
+        let Some(name) = self.names.get_mut(server) else { return };
+        if !addrs.is_empty() {
+            self.nowhere.remove(&server);
             addrs.clone_into(&mut name.addrs);
+        } else if self.nowhere.insert(server) {
+            tracing::warn!(host = %name.host, "the name of a SIP server leads nowhere; it is looked up again");
         }
     }
 
@@ -50,7 +56,8 @@ impl Servers {
 
     /// A server could not be reached: said once for each reason, however often it is tried.
     pub(super) fn note_failed(&mut self, peer: Peer, why: String) {
-        if self.trouble.get(&peer) != Some(&why) {
+        // One that has no address yet is told of by its name.
+        if peer.addr.port() != 0 && self.trouble.get(&peer) != Some(&why) {
             let host = self.host_of(peer);
             tracing::warn!(%host, addr = %peer.addr, transport = %peer.transport, "a SIP server can't be reached: {why}");
             self.trouble.insert(peer, why);

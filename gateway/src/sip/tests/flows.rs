@@ -158,3 +158,13 @@ async fn only_who_was_opened_is_heard_until_it_is_forgotten() {
     assert_eq!(far.next().await, SipEvent::Failed { transaction: asked, why: SendFailure::TimedOut });
     assert!(near.line.counts().strangers() > 0);
 }
+
+#[tokio::test]
+async fn a_server_without_an_address_is_down_at_once() {
+    let mut near = End::new();
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let peer = Peer { transport, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        near.line.act(SipCommand::Open { peer });
+        assert_eq!(near.next().await, SipEvent::Down { peer });
+    }
+}
