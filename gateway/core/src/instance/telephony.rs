@@ -213,7 +213,7 @@ impl<R: Random> Instance<R> {
                 let mut legs = [Some(call.leg.clone()), call.moving.clone()].into_iter().flatten();
                 let done = legs.all(|leg| agent.hang_up_sealed(LeaseId(key.0), leg, unix));
                 if let Some(session) = self.sessions.get_mut(&key) {
-                    session.handle_hung_up(*call, done);
+                    session.handle_hung_up(*call, done, now);
                 }
             }
             FarCommand::Restore(sealed) => {

@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 /// After this an attach's dead calls are told `unknown`.
 pub const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
+/// What hangs up a far side has surely left the machine after this. Until then the call counts as open: should this instance die,
+/// too, the next one does it again.
+pub const SENT: Duration = Duration::from_millis(100);
+
 /// Longest record of a call in a capsule, as JSON. A far side whose route is longer can't be taken over; eight calls of this size
 /// fit into what is opened.
 const MAX_SEALED_CALL: usize = 4 * 1024;
@@ -62,6 +66,8 @@ pub(super) struct Recovery {
     until: Option<Instant>,
     /// Far sides that the SIP side is about to ask or to hang up.
     begun: usize,
+    /// Far sides that were hung up less than [`SENT`] before this moment.
+    hung_up: Vec<(Instant, SealedCall)>,
     /// Far sides that were asked whether they are still there.
     asked: Vec<(LegId, SealedCall)>,
     /// Dead calls that were not asked for yet: no SIP server is there.
@@ -73,7 +79,7 @@ pub(super) struct Recovery {
 
 impl Recovery {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.until
+        self.hung_up.iter().map(|(sent, _)| *sent).chain(self.until).min()
     }
 }
 
@@ -111,13 +117,12 @@ impl Session {
     }
 
     /// A dead call was hung up; `done` is false while no SIP server is there.
-    pub fn handle_hung_up(&mut self, call: SealedCall, done: bool) {
+    pub fn handle_hung_up(&mut self, call: SealedCall, done: bool, now: Instant) {
         self.recovery.begun -= 1;
         match done {
-            true => self.recovery.lost.push(call.call_id),
+            true => self.recovery.hung_up.push((now + SENT, call)),
             false => self.recovery.waiting.push((DeadCallAction::HangUp, call)),
         }
-        self.finish_recovery();
     }
 
     /// A dead call's far side was asked; without a leg while no SIP server is there.
@@ -184,7 +189,10 @@ impl Session {
     /// Tells what became of the dead calls once that is known of all of them.
     fn finish_recovery(&mut self) {
         let recovery = &mut self.recovery;
-        let is_open = recovery.begun > 0 || !recovery.asked.is_empty() || !recovery.waiting.is_empty();
+        let is_open = recovery.begun > 0
+            || !recovery.hung_up.is_empty()
+            || !recovery.asked.is_empty()
+            || !recovery.waiting.is_empty();
         if recovery.until.is_none() || is_open {
             return;
         }
@@ -198,7 +206,14 @@ impl Session {
     }
 
     pub(super) fn handle_recovery_timeout(&mut self, now: Instant) {
-        if self.recovery.until.is_some_and(|until| until <= now) {
+        let is_over = self.recovery.until.is_some_and(|until| until <= now);
+        let is_sent = |(sent, _): &mut (Instant, SealedCall)| is_over || *sent <= now;
+        let sent: Vec<_> = self.recovery.hung_up.extract_if(.., is_sent).map(|(_, call)| call.call_id).collect();
+        if !sent.is_empty() {
+            self.recovery.lost.extend(sent);
+            self.finish_recovery();
+        }
+        if is_over {
             for (leg, call) in std::mem::take(&mut self.recovery.asked) {
                 // Nobody waits for what it says later.
                 self.far(FarCommand::HangUp(leg));
@@ -215,6 +230,7 @@ impl Session {
     pub fn sealed_calls(&self, leg: impl Fn(LegId) -> Option<SealedLeg>) -> Vec<SealedCall> {
         let earlier = self.place.earlier.calls.iter().cloned();
         let waiting = self.recovery.waiting.iter().map(|(_, call)| call.clone());
+        let hung_up = self.recovery.hung_up.iter().map(|(_, call)| call.clone());
         let asked = self.recovery.asked.iter().map(|(id, call)| match leg(*id) {
             Some(leg) => SealedCall { leg, ..call.clone() },
             None => call.clone(),
@@ -231,7 +247,7 @@ impl Session {
             })
         };
         let live = self.calls.iter().filter_map(seal);
-        earlier.chain(waiting).chain(asked).chain(live).filter(is_brief).collect()
+        earlier.chain(waiting).chain(hung_up).chain(asked).chain(live).filter(is_brief).collect()
     }
 }
 

@@ -7,6 +7,9 @@ use gateway_protocol::message::DeadCallAction::{HangUp, Resume};
 use gateway_protocol::message::{CallState, EndReason, Event, Request};
 use std::time::Duration;
 
+/// What was sent has left after this.
+const SENT: Duration = Duration::from_millis(100);
+
 fn two() -> World {
     World::played(2, Options::default())
 }
@@ -45,6 +48,7 @@ fn hang_up_ends_the_far_side() {
     assert!(unix_cseq(&bye), "{:?}", bye.request);
     assert!(bye.request.headers.get("Reason").is_some_and(|reason| reason.contains("instance lost")));
     assert!(dialog.owns(&bye.request));
+    world.pass(SENT);
     assert_eq!(told(&world, tab), Some((vec![], vec!["c1".to_owned()], vec![])));
     world.respond(SERVER, &bye, 200, None);
     world.hears_nothing(SERVER);
@@ -291,6 +295,7 @@ fn a_call_that_was_ringing_out_is_cancelled_in_the_dead_ones_name() {
     let tags: Vec<_> =
         (0..2).filter_map(|_| world.hears(SERVER, Method::Bye).request.headers.get("To").and_then(tag_of)).collect();
     assert_eq!(tags, ["one", "two"], "in case that one was answered meanwhile");
+    world.pass(SENT);
     assert_eq!(told(&world, tab), Some((vec![], vec!["c1".to_owned()], vec![])));
 }
 
@@ -347,6 +352,7 @@ fn a_transfer_that_the_dead_one_followed_is_called_off() {
         match action {
             HangUp => {
                 assert_eq!(sent(Method::Bye, &bob), 1);
+                world.pass(SENT);
                 assert_eq!(told(&world, tab), Some((vec![], vec!["c1".to_owned()], vec![])));
             }
             Resume => {
@@ -381,6 +387,23 @@ fn a_second_loss_while_the_user_re_enters() {
     let invite = world.hears(SERVER, Method::Invite);
     world.respond(SERVER, &invite, 200, Some(&sdp(30_000)));
     assert_eq!(world.state(tab, &new), Some(CallState::Active));
+}
+
+#[test]
+fn a_hang_up_that_may_not_have_left_is_repeated() {
+    let mut world = World::played(3, Options::default());
+    let tab = world.join(A, "alice");
+    world.talk(tab, "c1");
+    world.kill(A);
+    let tab = world.take_over(tab, B, HangUp);
+    world.hears(SERVER, Method::Bye);
+    assert_eq!(told(&world, tab), None);
+    world.tabs[tab].has_started("c1".to_owned());
+    world.kill(B);
+    let tab = world.take_over(tab, 3, HangUp);
+    world.hears(SERVER, Method::Bye);
+    world.pass(SENT);
+    assert_eq!(told(&world, tab), Some((vec![], vec!["c1".to_owned()], vec![])));
 }
 
 #[test]
