@@ -248,6 +248,14 @@ struct Pending {
     credentials: Option<Credentials>,
     /// How often it was answered by a challenge.
     challenged: u8,
+    /// No server has shown that it took it.
+    is_untaken: bool,
+}
+
+impl Pending {
+    fn new(purpose: Purpose, server: usize, request: SipRequest, credentials: Option<Credentials>) -> Self {
+        Self { purpose, server, request, credentials, challenged: 0, is_untaken: true }
+    }
 }
 
 /// What a timer is for.
@@ -368,9 +376,10 @@ impl Agent {
     }
 
     fn handle_response(&mut self, transaction: ClientTransaction, response: SipResponse, now: Instant) {
-        let Some(pending) = self.pending.get(&transaction) else {
+        let Some(pending) = self.pending.get_mut(&transaction) else {
             return self.handle_late_response(&response);
         };
+        pending.is_untaken = false;
         let (purpose, server) = (pending.purpose, pending.server);
         self.handle_heard(server, now);
         if matches!(response.status, 401 | 407) && self.answer_challenge(transaction, &response) {
@@ -396,6 +405,11 @@ impl Agent {
 
     fn handle_failed(&mut self, transaction: ClientTransaction, why: SendFailure, now: Instant) {
         let Some(pending) = self.pending.remove(&transaction) else { return };
+        if why == SendFailure::Unreachable
+            && let Some(server) = self.elsewhere(&pending)
+        {
+            return self.send_again(pending, server);
+        }
         match pending.purpose {
             Purpose::Register(lease, server) => self.handle_register_failed(lease, server, now),
             Purpose::Invite(leg) => {

@@ -1,7 +1,7 @@
 use crate::far::{described, sdp};
 use crate::world::{A, SERVER, World, hang_up};
 use gateway_core::sip::Method;
-use gateway_protocol::message::{CallState, Outcome, Request};
+use gateway_protocol::message::{CallState, EndReason, Outcome, Request};
 use std::time::Duration;
 
 #[test]
@@ -63,4 +63,36 @@ fn a_call_comes_in_at_either() {
     assert_eq!(world.hears_answer(second, id).status, 200);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.state(tab, &call), Some(CallState::Active));
+}
+
+#[test]
+fn what_a_dying_server_did_not_take_goes_to_the_other() {
+    let (mut world, second) = World::paired();
+    let tab = world.join(A, "alice");
+    world.talk(tab, "c1");
+    world.far(SERVER).is_deaf = true;
+    world.dial(tab, "c2", "bob");
+    let asked = world.ask(tab, Request::Hold { call_id: "c1".parse().expect("an id") });
+    world.kill(SERVER);
+    let invite = world.hears(second, Method::Invite);
+    let contact = invite.request.headers.get("Contact").expect("a contact");
+    assert!(contact.contains(&invite.from.addr.to_string()), "{contact}");
+    world.respond(second, &invite, 200, Some(&sdp(30_001)));
+    assert_eq!(world.state(tab, "c2"), Some(CallState::Active));
+    let hold = world.hears(second, Method::Invite);
+    world.respond(second, &hold, 200, Some(&described(30_000, "recvonly", 2, true)));
+    assert_eq!(world.outcome(tab, &asked), Some(Outcome::Ok { sdp: None }));
+}
+
+#[test]
+fn a_call_that_a_dying_server_took_is_not_made_twice() {
+    let (mut world, second) = World::paired();
+    let tab = world.join(A, "alice");
+    world.dial(tab, "c1", "bob");
+    let invite = world.hears(SERVER, Method::Invite);
+    world.respond(SERVER, &invite, 100, None);
+    world.kill(SERVER);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.ended(tab, "c1"), Some(EndReason::Failed));
+    assert!(world.far(second).heard.is_empty(), "{:?}", world.far(second).heard);
 }

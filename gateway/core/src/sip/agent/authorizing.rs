@@ -75,7 +75,7 @@ impl Agent {
         request.headers.set(field, value);
         self.count_on(purpose, &mut request);
         let credentials = Some(credentials);
-        self.transmit(Pending { purpose, server, request, credentials, challenged: challenged + 1 });
+        self.transmit(Pending { challenged: challenged + 1, ..Pending::new(purpose, server, request, credentials) });
         true
     }
 }

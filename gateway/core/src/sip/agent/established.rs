@@ -34,7 +34,7 @@ impl Agent {
         request.headers.push("User-Agent", &self.settings.user_agent);
         let credentials = self.leases.get(&lease).and_then(|lease| lease.identity.credentials.clone());
         self.authorize(lease, server, &mut request);
-        self.transmit(Pending { purpose, server, request, credentials, challenged: 0 });
+        self.transmit(Pending::new(purpose, server, request, credentials));
     }
 
     /// Offers the far side a new description (hold, unhold). One offer at a time (RFC 3264 §4).

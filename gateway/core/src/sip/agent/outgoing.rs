@@ -62,7 +62,7 @@ impl Agent {
         let credentials = self.leases.get(&leg.lease).and_then(|lease| lease.identity.credentials.clone());
         let (purpose, server) = (Purpose::Invite(id), leg.server);
         self.authorize(lease, server, &mut invite);
-        self.transmit(Pending { purpose, server, request: invite, credentials, challenged: 0 });
+        self.transmit(Pending::new(purpose, server, invite, credentials));
     }
 
     /// The INVITE that is out, which a CANCEL and a takeover must repeat.
@@ -191,7 +191,7 @@ impl Agent {
                 let request = other.request(Method::Bye);
                 let server = self.any_server().unwrap_or_default();
                 let purpose = Purpose::Farewell;
-                self.transmit(Pending { purpose, server, request, credentials: None, challenged: 0 });
+                self.transmit(Pending::new(purpose, server, request, None));
             }
         }
     }

@@ -219,7 +219,7 @@ impl Agent {
         request.headers.push("User-Agent", &self.settings.user_agent);
         let credentials = lease.identity.credentials.clone();
         self.authorize(id, server, &mut request);
-        self.transmit(Pending { purpose, server, request, credentials, challenged: 0 });
+        self.transmit(Pending::new(purpose, server, request, credentials));
     }
 
     pub(super) fn handle_registered(&mut self, id: LeaseId, server: usize, response: &SipResponse, now: Instant) {

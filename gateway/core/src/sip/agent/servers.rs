@@ -6,7 +6,7 @@
 //! A connection breaks with its server. Over datagrams nobody tells that another one, which knows nobody, answers at the same
 //! address: so the binding of one user after another is looked for, and when several in a row are missing all register again.
 
-use super::{ALLOW, Agent, Due, LeaseId, Pending, Purpose, request};
+use super::{ALLOW, Agent, Due, LeaseId, LegState, Pending, Purpose, request};
 use crate::sip::command::{Peer, SipCommand};
 use crate::sip::message::Method;
 use crate::sip::registration::Registration;
@@ -109,6 +109,47 @@ impl Agent {
         if self.servers[own].alive { own } else { self.any_server().unwrap_or(own) }
     }
 
+    /// Another server for what one can't have taken (RFC 3263 §4.3).
+    pub(super) fn elsewhere(&self, pending: &Pending) -> Option<usize> {
+        let is_cancelled = |leg| match self.legs.get(leg).map(|leg| &leg.state) {
+            Some(LegState::Calling(calling)) => calling.cancelled,
+            _ => false,
+        };
+        let is_call = match &pending.purpose {
+            Purpose::Invite(leg) if is_cancelled(leg) => return None,
+            Purpose::Invite(_) => true,
+            Purpose::Offer(_) | Purpose::Info(_) | Purpose::Refer(_) | Purpose::Probe(_) | Purpose::Notice(_) => false,
+            Purpose::Heartbeat(_) | Purpose::Register(..) | Purpose::Farewell => return None,
+        };
+        let lease = self.leases.get(&self.lease_of(pending.purpose)?)?;
+        (0..self.servers.len())
+            .filter(|server| pending.is_untaken && *server != pending.server && self.servers[*server].alive)
+            .find(|server| !is_call || lease.is_bound_at(*server))
+    }
+
+    /// The same request once more, to that server.
+    pub(super) fn send_again(&mut self, pending: Pending, server: usize) {
+        let Pending { purpose, mut request, credentials, .. } = pending;
+        let Some(lease) = self.lease_of(purpose) else { return };
+        if let Purpose::Invite(leg) | Purpose::Offer(leg) = purpose
+            && let Some(leg) = self.legs.get_mut(&leg)
+        {
+            match &mut leg.state {
+                LegState::Calling(_) => leg.server = server,
+                LegState::Up(up) => up.contact = self.servers[server].local,
+                LegState::Alerting(_) => {}
+            }
+        }
+        if request.headers.get("Contact").is_some()
+            && let Some(contact) = self.contact_of(lease, server)
+        {
+            request.headers.set("Contact", contact);
+        }
+        self.authorize(lease, server, &mut request);
+        // Once: of two servers that come and go neither is asked for ever.
+        self.transmit(Pending { is_untaken: false, ..Pending::new(purpose, server, request, credentials) });
+    }
+
     pub(super) fn any_server(&self) -> Option<usize> {
         self.servers.iter().position(|server| server.alive)
     }
@@ -171,7 +212,7 @@ impl Agent {
         let mut options = request(Method::Options, &uri, &from, &format!("<{uri}>"), &call_id, 1);
         options.headers.push("Allow", ALLOW);
         let purpose = Purpose::Heartbeat(index);
-        self.transmit(Pending { purpose, server: index, request: options, credentials: None, challenged: 0 });
+        self.transmit(Pending::new(purpose, index, options, None));
     }
 
     fn look_for_one(&mut self, index: usize) {
