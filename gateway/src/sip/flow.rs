@@ -37,6 +37,10 @@ const MAX_QUEUED: usize = 16_384;
 const WRITE_BYTES: usize = 64 * 1024;
 /// A server whose address moves is back within this time; afterwards calls that rang are over.
 const RETURN: Duration = Duration::from_secs(5);
+/// For the port of ours that the last connection had.
+const TRIES: u32 = 10;
+/// Between two of these.
+const TRY_PAUSE: Duration = Duration::from_millis(20);
 /// Kept for a connection that comes back.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// After a failed accept.
@@ -356,19 +360,27 @@ impl Flows {
 
 /// From our end of the last connection, or another where that can't be had.
 async fn connect_from(last: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
-    if let Some(last) = last {
-        let socket = if last.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        let connected = match socket.bind(last) {
-            Ok(()) => socket.connect(to).await,
-            Err(error) => Err(error),
-        };
-        match connected {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
+    for _ in 0..TRIES {
+        let Some(last) = last else { break };
+        match connect_at(Some(last), to).await {
+            // It may not have ended on our side yet.
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {
+                tokio::time::sleep(TRY_PAUSE).await;
+            }
             other => return other,
         }
     }
-    TcpStream::connect(to).await
+    connect_at(None, to).await
+}
+
+async fn connect_at(local: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A connection elsewhere from the same port is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    if let Some(local) = local {
+        socket.bind(local)?;
+    }
+    socket.connect(to).await
 }
 
 fn append(bytes: &mut Vec<u8>, event: TransportEvent) {
