@@ -143,6 +143,7 @@ export class CallPanel {
     const { id, offersVideo, refused } = call;
     const answer = makeButton(words.answerLabel(front), "btn accept", "answer", () => this.acts.answer(id, false));
     answer.setAttribute("aria-keyshortcuts", "Enter");
+    answer.title = "Enter";
     const withVideo = makeButton("With video", "btn accept", "answer-video", () => this.acts.answer(id, true));
     const decline = makeButton("Decline", "btn danger", "reject", () => this.acts.reject(id));
     const away = refused.answer && refused.answer !== "wrong-state" ? words.refused(refused.answer) : "";
