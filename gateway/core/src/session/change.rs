@@ -9,6 +9,7 @@
 use super::Session;
 use super::far::{FarCommand, far_refused};
 use crate::call::{FarCall, Holding, TransferStage};
+use crate::sdp::FarSdp;
 use crate::sip::LegId;
 use gateway_protocol::message::{EndReason, FailReason, Outcome};
 use gateway_protocol::{CallId, RequestId};
@@ -20,8 +21,12 @@ const MAX_CROSSED: u8 = 4;
 impl Session {
     pub(super) fn hold(&mut self, request: &RequestId, id: &CallId, hold: bool) -> Result<(), FailReason> {
         let at = self.position(id).ok_or(FailReason::NoSuchCall)?;
+        let answered = self.calls[at].is_answered();
         let far = self.calls[at].far.as_mut().ok_or(FailReason::WrongState)?;
-        let (Some(_), Some(sdp)) = (far.leg, far.sdp.as_ref()) else { return Err(FailReason::WrongState) };
+        let agreed = far.sdp.as_ref().is_some_and(FarSdp::is_agreed);
+        if far.leg.is_none() || !answered && !agreed {
+            return Err(FailReason::WrongState);
+        }
         let wanted = Holding { request: request.clone(), hold, before: None, crossed: 0 };
         if far.holding.is_some() {
             if let Some(earlier) = far.next_hold.replace(wanted) {
@@ -29,9 +34,6 @@ impl Session {
                 self.respond(&earlier.request, Outcome::Failed { reason: FailReason::WrongState, detail });
             }
             return Ok(());
-        }
-        if sdp.is_offering() || !sdp.is_agreed() {
-            return Err(FailReason::WrongState);
         }
         far.holding = Some(wanted);
         self.change_next(at);
@@ -46,8 +48,13 @@ impl Session {
             far.holding = far.next_hold.take();
         }
         let (Some(sdp), Some(holding)) = (&mut far.sdp, &mut far.holding) else { return self.transfer_next(at) };
-        if holding.before.is_some() || !sdp.is_agreed() {
+        // An offer of ours in a 2xx is one too; its answer comes with the ACK.
+        if holding.before.is_some() || sdp.is_offering() {
             return;
+        }
+        if !sdp.is_agreed() {
+            let waiting = waiting_requests(far);
+            return self.fail_waiting(waiting);
         }
         if sdp.is_held() == holding.hold {
             let request = holding.request.clone();
@@ -109,11 +116,11 @@ impl Session {
         }
         self.tell_hold(at);
         let Some(far) = &mut self.calls[at].far else { return };
-        // A refresh is answered too, which was not offered for anybody.
-        let Some(holding) = &mut far.holding else { return };
-        if holding.before.take().is_none() {
-            return;
-        }
+        // A refresh is answered too, and an offer in a 2xx, which were not made for anybody.
+        let Some(holding) = far.holding.as_mut().filter(|holding| holding.before.is_some()) else {
+            return self.change_next(at);
+        };
+        holding.before = None;
         if taken == Err(491) && holding.crossed < MAX_CROSSED {
             holding.crossed += 1;
             return;

@@ -238,6 +238,41 @@ fn a_hold_during_a_refresh_is_done_after_it() {
 }
 
 #[test]
+fn a_hold_waits_for_the_answer_to_an_offer_of_ours_in_a_200() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    let (id, _) = world.ring("alice", None);
+    let call = world.only_call(tab);
+    world.net.swallow_acks = true;
+    world.net.ack_sdp = Some(sdp(30_000));
+    world.done(tab, answer(&call));
+    assert_eq!(world.hears_answer(SERVER, id).status, 200);
+    let asked = world.ask(tab, hold(&call));
+    world.hears_nothing(SERVER);
+    assert_eq!(world.outcome(tab, &asked), None);
+    world.net.release_acks();
+    world.pump();
+    takes(&mut world, "recvonly", 2);
+    assert_eq!(world.outcome(tab, &asked), OK);
+    assert_eq!(world.state(tab, &call), Some(CallState::Held));
+}
+
+#[test]
+fn an_answer_that_never_comes_fails_the_hold_that_waits_for_it() {
+    let mut world = World::new();
+    let tab = world.join(A, "alice");
+    world.ring("alice", None);
+    let call = world.only_call(tab);
+    // The ACK brings none.
+    world.net.swallow_acks = true;
+    world.done(tab, answer(&call));
+    let asked = world.ask(tab, hold(&call));
+    world.net.release_acks();
+    world.pump();
+    assert!(is_refused(world.outcome(tab, &asked), FailReason::WrongState));
+}
+
+#[test]
 fn a_transfer_waits_for_a_refresh_and_for_a_hold() {
     let mut world = World::new();
     let (tab, refresh) = refreshing(&mut world);

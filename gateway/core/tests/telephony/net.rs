@@ -63,6 +63,8 @@ pub(crate) struct Net {
     pub(crate) lookups: usize,
     pub(crate) forgotten: Vec<Peer>,
     pub(crate) swallow_acks: bool,
+    /// What was swallowed.
+    late_acks: Vec<(Peer, SipRequest)>,
     /// Goes into the next ACK that a shell sends.
     pub(crate) ack_sdp: Option<String>,
     pub(crate) arrived: VecDeque<(HostId, SipEvent)>,
@@ -242,7 +244,7 @@ impl Net {
     fn acknowledge(&mut self, to: Peer, ack: SipRequest) {
         clean(&ack.uri, &ack.headers);
         if self.swallow_acks {
-            return;
+            return self.late_acks.push((to, ack));
         }
         let Some(host) = self.hosts.get(&to.addr).copied() else { return };
         let tag = |request: &SipRequest| request.headers.get("From").and_then(tag_of);
@@ -256,6 +258,14 @@ impl Net {
         if let Some((server, hop)) = self.hops.iter_mut().find(|(_, hop)| meant(hop)) {
             hop.acked = true;
             self.arrived.push_back((host, SipEvent::Acked { transaction: *server, request: ack }));
+        }
+    }
+
+    /// What was swallowed arrives after all.
+    pub(crate) fn release_acks(&mut self) {
+        self.swallow_acks = false;
+        for (to, ack) in std::mem::take(&mut self.late_acks) {
+            self.acknowledge(to, ack);
         }
     }
 
