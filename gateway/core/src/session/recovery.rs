@@ -20,7 +20,7 @@ pub const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
 /// What hangs up a far side has surely left the machine after this. Until then the call counts as open: should this instance die,
 /// too, the next one does it again.
-pub const SENT: Duration = Duration::from_millis(100);
+const SENT: Duration = Duration::from_millis(100);
 
 /// Longest record of a call in a capsule, as JSON. A far side whose route is longer can't be taken over; eight calls of this size
 /// fit into what is opened.
