@@ -16,6 +16,8 @@ mod phone;
 mod process;
 #[path = "../telephony/tone.rs"]
 mod tone;
+mod user;
 
 mod a_crash_mixes_no_calls;
+mod a_killed_instance_is_missed_once;
 mod a_thawed_instance_takes_nothing_back;
