@@ -71,7 +71,7 @@ async fn a_browser_in_dtx_or_without_a_microphone_is_heard_all_the_time() {
     }
     let sent = pair.browser.counts().sent - before;
     println!("100 packets heard of {sent} sent, in {:?}", started.elapsed());
-    assert!(sent <= 20, "the browser was in no DTX: {sent} packets");
+    assert!(sent <= 50, "the browser was in no DTX: {sent} packets");
     pair.browser.send_media(false);
     for _ in 0..50 {
         last = last.wrapping_add(1);
