@@ -22,6 +22,9 @@ test("resume: the call ends once, its far side comes back in a new call, and bot
     matches: ({ detail }) => detail.id === back.detail.id && detail.state === "active",
   });
   console.log(`kill to the new call's answer ${active.at - killedAt} ms`);
+  const resumed = await alice.tab.waitFor("call:resumed", { since: killedAt });
+  console.log(`both sides were heard again ${resumed.detail.gapMs} ms after the sign-in`);
+  expect(resumed.detail.id).toBe(back.detail.id);
   expect((await alice.tab.events("call:ended")).map(({ detail }) => detail.id)).toEqual([atAlice]);
   expect(await bob.tab.events("call:ended")).toEqual([]);
   expect((await bob.tab.do("callStates")).map(({ id, state }) => [id, state])).toEqual([[atBob, "active"]]);
