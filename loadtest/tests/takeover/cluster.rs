@@ -53,10 +53,14 @@ impl Cluster {
         Self::start_with(Server::own(), instances, extra)
     }
 
+    /// So many at this SIP server, each reached by itself, with RTP ports that no other test uses.
+    pub(crate) fn at(server: Server, instances: usize) -> Self {
+        Self::start_with(server, instances, &["--sip-listen", &own_address()])
+    }
+
     /// Two instances behind a balancer, with RTP ports that no other test uses.
     pub(crate) fn behind_a_balancer(server: Server) -> Self {
-        let own = SocketAddr::new(kamailio::free_address().ip(), 0).to_string();
-        let mut cluster = Self::start_with(server, 2, &["--sip-listen", &own]);
+        let mut cluster = Self::at(server, 2);
         let endpoint = |instance: &Process| Endpoint { http: instance.public, admin: instance.private };
         let keys = ClusterKeys::parse(&key()).expect("a key");
         cluster.front = Some(Balancer::start(cluster.instances.iter().map(endpoint).collect(), &keys));
@@ -115,6 +119,10 @@ impl Cluster {
 pub(crate) fn place(text: &str) -> String {
     let text = text.split_once('@').map_or(text, |(_, rest)| rest);
     text.split([';', '>']).next().unwrap_or_default().to_owned()
+}
+
+fn own_address() -> String {
+    SocketAddr::new(kamailio::free_address().ip(), 0).to_string()
 }
 
 fn key() -> String {

@@ -21,3 +21,4 @@ mod user;
 mod a_crash_mixes_no_calls;
 mod a_killed_instance_is_missed_once;
 mod a_thawed_instance_takes_nothing_back;
+mod every_call_placed_in_a_takeover_rings;

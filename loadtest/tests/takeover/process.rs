@@ -51,6 +51,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// The same while others look at it; what is left of it goes with this.
+    pub(crate) fn end(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
     /// Alive, but nothing of it moves: the kernel keeps its connections.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
