@@ -45,9 +45,10 @@ fn fields_from_wire(fields: &wire::Headers, body: &[u8]) -> Result<(Headers, Opt
     for field in fields.iter() {
         match field {
             Header::ContentLength(_) => {}
-            Header::ContentType(value) => content_type = Some(value.value().to_owned()),
+            Header::ContentType(value) => content_type = Some(value.value().trim().to_owned()),
             Header::Via(value) => split_at_commas(value.value()).for_each(|via| headers.push("Via", via)),
-            other => headers.push(long_name(other.name()), other.value()),
+            // One that begins in its second line has a space before it.
+            other => headers.push(long_name(other.name()), other.value().trim()),
         }
     }
     if body.is_empty() {

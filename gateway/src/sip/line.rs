@@ -474,6 +474,7 @@ impl Line {
         };
         transaction.destination = Some(target.addr.clone());
         let Ok(request) = request_from_wire(&transaction.original) else {
+            self.counts.malformed.fetch_add(1, Ordering::Relaxed);
             let _ = transaction.reply(rsipstack::sip::StatusCode::UnsupportedMediaType).await;
             return;
         };

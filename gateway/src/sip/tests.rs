@@ -4,6 +4,7 @@ mod calls;
 mod flows;
 mod garbage;
 mod load;
+mod mutations;
 mod returning;
 
 use super::{SipConfig, SipLine, SipPort};

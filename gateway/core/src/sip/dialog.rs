@@ -1,7 +1,7 @@
 //! A dialog (RFC 3261 §12): who talks to whom, over which route, and which number comes next. Plain data, so that a capsule
 //! can carry it to another instance.
 
-use super::address::{NameAddr, tag_of};
+use super::address::{MAX_URI_BYTES, NameAddr, tag_of};
 use super::message::{Headers, Method, SipRequest, SipResponse};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,12 @@ impl Dialog {
         }
     }
 
+    /// False for what no instance would keep: one that a capsule brings is not sent to the server without end.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        are_plausible(&self.routes) && self.target.len() <= MAX_URI_BYTES
+    }
+
     /// True if the request belongs to this dialog.
     #[must_use]
     pub fn owns(&self, request: &SipRequest) -> bool {
@@ -128,10 +134,15 @@ impl Dialog {
     }
 }
 
+/// Whether a route set is one that is kept.
+pub(super) fn are_plausible(routes: &[String]) -> bool {
+    routes.len() <= MAX_ROUTES
+}
+
 /// The URI of the Contact header field.
 #[must_use]
 fn contact(headers: &Headers) -> Option<String> {
-    NameAddr::parse(headers.get("Contact")?).ok().map(|contact| contact.uri)
+    NameAddr::parse(headers.get("Contact")?).ok().map(|contact| contact.uri).filter(|uri| uri.len() <= MAX_URI_BYTES)
 }
 
 fn routes(headers: &Headers, name: &str) -> Vec<String> {

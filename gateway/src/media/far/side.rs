@@ -150,6 +150,10 @@ impl Side {
             Some((_, srtp)) => srtp.unprotect_rtcp(datagram).map_err(|_| Drop::FarSrtp)?,
             None => BytesMut::from(datagram),
         };
+        let is_rtcp = matches!(*packet, [128..=191, 192..=223, ..]) && rtcp::packets(&packet).next().is_some();
+        if !is_rtcp {
+            return Err(Drop::FarPayload);
+        }
         if on_rtcp {
             self.rtcp_from = Some(from);
         }

@@ -6,7 +6,7 @@
 use super::leg::{Leg, LegState, Up};
 use super::{Agent, LeaseId, LegId, Purpose, SipNews};
 use crate::sip::command::{ClientTransaction, SipCommand};
-use crate::sip::dialog::Dialog;
+use crate::sip::dialog::{Dialog, are_plausible};
 use crate::sip::message::{Headers, Method, SipRequest, SipResponse};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,8 @@ impl Agent {
         let Some(server) = self.any_server() else { return false };
         let dialogs = match sealed {
             SealedLeg::Up { dialog } => vec![dialog],
+            // As much as an instance seals.
+            SealedLeg::Calling { invite, .. } if !are_plausible(&invite.routes) => Vec::new(),
             SealedLeg::Calling { invite, forks } => {
                 self.last += 1;
                 let (transaction, to) = (ClientTransaction(self.last), self.servers[server].peer);
@@ -88,7 +90,7 @@ impl Agent {
                 forks
             }
         };
-        for mut dialog in dialogs.into_iter().take(MAX_SEALED_FORKS) {
+        for mut dialog in dialogs.into_iter().filter(Dialog::is_plausible).take(MAX_SEALED_FORKS) {
             dialog.cseq = takeover_cseq(dialog.cseq, unix);
             let mut bye = dialog.request(Method::Bye);
             bye.headers.push("Reason", "SIP;cause=410;text=\"instance lost\"");
@@ -100,7 +102,7 @@ impl Agent {
     /// Takes over an answered leg of an instance that is gone: asks the far side whether it is still in the call. Owes
     /// [`SipNews::Restored`]; an [`Agent::offer`] may follow.
     pub fn restore(&mut self, lease: LeaseId, mut dialog: Dialog, unix: u64) -> Option<LegId> {
-        let server = self.any_server()?;
+        let server = self.any_server().filter(|_| dialog.is_plausible())?;
         dialog.cseq = takeover_cseq(dialog.cseq, unix);
         let probe = dialog.request(Method::Options);
         let call_id = dialog.call_id.clone();
