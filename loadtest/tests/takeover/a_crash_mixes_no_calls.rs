@@ -24,7 +24,7 @@ const LATE: usize = 20;
 const RTP_PORTS: &str = "22000-23039";
 /// Packets of the other side that each end of a call hears at least.
 const HEARD: u64 = 50;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Person {
     browser: Browser,

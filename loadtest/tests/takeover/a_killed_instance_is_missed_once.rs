@@ -39,7 +39,7 @@ async fn moves(mut user: User, cluster: &Cluster, old: &[String], home: usize) -
 }
 
 fn tell(what: &str, killed: Instant, seen: &[Seen]) {
-    println!("{what}, ms | client (sound is looked for every 500 ms) | far side | bound");
+    println!("{what}, ms | client | far side | bound");
     let ms = |at: Instant| at.saturating_duration_since(killed).as_millis();
     for Seen { user, bound } in seen {
         let client: Vec<_> = user.told.iter().map(|(what, at)| format!("{what} {}", ms(*at))).collect();

@@ -3,12 +3,16 @@
 use crate::browser::{Browser, Call, Closed, PATIENCE};
 use crate::cluster::Cluster;
 use crate::phone::Phone;
+use crate::tone::{Cast, Ear, Voices};
 use loadtest::sip_phone::message::Message;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-const TALKS: f64 = 440.0;
-const ANSWERS: f64 = 660.0;
+const TALKS: u32 = 440;
+const ANSWERS: u32 = 660;
+/// Packets of the other's tone that each side hears.
+const HEARD: u64 = 10;
 
 /// What it does when its instance is lost, and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl User {
                 break (name, browser);
             }
         };
-        let phone = Phone::start(cluster, &format!("{name}-phone"), ANSWERS).await;
+        let phone = Phone::start(cluster, &format!("{name}-phone"), f64::from(ANSWERS)).await;
         let (told, call) = (Vec::new(), "c1".to_owned());
         let mut user = Self { state, name, browser, phone, told, media: None, call, over: false, ringing: None };
         match state {
@@ -73,9 +77,10 @@ impl User {
 
     async fn talks(&mut self) {
         let target = self.target();
-        let (media, _) = tokio::join!(self.browser.dial("c1", &target, TALKS), self.phone.answers());
+        let media = Call::new(f64::from(TALKS), true).await;
+        let (media, _) = tokio::join!(self.browser.dial_with("c1", &target, media), self.phone.answers());
         self.browser.state("c1", "active").await;
-        self.media = Some(media);
+        self.has(media);
         self.hear_each_other().await;
     }
 
@@ -98,19 +103,38 @@ impl User {
 
     async fn calls(&mut self) {
         let target = self.target();
-        let (media, invite) = tokio::join!(self.browser.dial("c1", &target, TALKS), self.phone.rings());
+        let media = Call::new(f64::from(TALKS), true).await;
+        let (media, invite) = tokio::join!(self.browser.dial_with("c1", &target, media), self.phone.rings());
         self.browser.state("c1", "ringing").await;
-        (self.media, self.ringing) = (Some(media), Some(invite));
+        self.ringing = Some(invite);
+        self.has(media);
+    }
+
+    fn has(&mut self, media: Call) {
+        media.says_in_pcmu(f64::from(TALKS));
+        self.media = Some(media);
     }
 
     pub(crate) fn is_talking(&self) -> bool {
         self.media.is_some()
     }
 
+    /// From now on, packet by packet: they may come late where nobody gets the CPU.
     pub(crate) async fn hear_each_other(&self) {
-        self.phone.forget();
+        let cast = Arc::new(Cast::new(&[TALKS, ANSWERS]));
         let media = self.media.as_ref().expect("a call");
-        tokio::join!(self.phone.hears_tone(TALKS), media.hears(ANSWERS));
+        media.ear().voices = Some(Voices::new(&cast));
+        self.phone.with_ear(|ear| ear.voices = Some(Voices::new(&cast)));
+        let count = |ear: &Ear, tone| ear.voices.as_ref().and_then(|voices| voices.packets.get(&tone).copied());
+        let until = Instant::now() + 3 * PATIENCE;
+        loop {
+            let heard = [count(&media.ear(), ANSWERS), self.phone.with_ear(|ear| count(ear, TALKS))];
+            if heard.iter().all(|count| *count >= Some(HEARD)) {
+                return;
+            }
+            assert!(Instant::now() < until, "{}: browser and phone hear {heard:?}", self.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Asks for something that a frozen instance finds later.
@@ -205,8 +229,8 @@ impl User {
         assert_eq!(back["call"]["replaces"], self.call);
         self.call = id_of(&back);
         self.tells("comes back");
-        let (media, _) = tokio::join!(self.browser.answer(&self.call, TALKS), self.phone.answers());
-        self.media = Some(media);
+        let (media, _) = tokio::join!(self.browser.answer(&self.call, f64::from(TALKS)), self.phone.answers());
+        self.has(media);
     }
 
     /// Where it is, as if nothing had been.
@@ -225,8 +249,8 @@ impl User {
     }
 
     async fn answers(&mut self) {
-        let (media, ()) = tokio::join!(self.browser.answer(&self.call, TALKS), self.phone.is_answered());
-        self.media = Some(media);
+        let (media, ()) = tokio::join!(self.browser.answer(&self.call, f64::from(TALKS)), self.phone.is_answered());
+        self.has(media);
         self.hear_each_other().await;
         self.tells("heard");
     }
