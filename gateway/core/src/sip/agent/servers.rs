@@ -286,7 +286,7 @@ mod tests {
         now: Instant,
         /// Contacts by address of record.
         bindings: BTreeMap<String, String>,
-        registers: u32,
+        registers: Vec<Instant>,
     }
 
     impl World {
@@ -305,7 +305,7 @@ mod tests {
             let now = test_clock();
             let mut agent = Agent::new(settings, &mut |bytes: &mut [u8]| bytes.fill(7), now);
             agent.handle(SipEvent::Up { peer: server, local: addr(2) }, now);
-            let mut world = Self { agent, now, bindings: BTreeMap::new(), registers: 0 };
+            let mut world = Self { agent, now, bindings: BTreeMap::new(), registers: Vec::new() };
             for user in 1..=users {
                 let identity = Identity {
                     user: User::parse(&format!("user-{user}")).expect("a name"),
@@ -342,7 +342,7 @@ mod tests {
             if request.method == Method::Register {
                 let user = request.headers.get("To").expect("whose").to_owned();
                 if let Some(contact) = request.headers.get("Contact") {
-                    self.registers += 1;
+                    self.registers.push(self.now);
                     self.bindings.insert(user.clone(), contact.to_owned());
                 }
                 self.bindings.get(&user).into_iter().for_each(|contact| response.headers.push("Contact", contact));
@@ -360,12 +360,14 @@ mod tests {
     #[test]
     fn users_that_a_server_forgot_register_again_and_are_told_nothing() {
         let mut world = World::with(50);
-        assert_eq!((world.registers, world.agent.registered()), (50, 50));
+        assert_eq!((world.registers.len(), world.agent.registered()), (50, 50));
         world.told();
         world.bindings.clear();
         world.pass(Duration::from_secs(3));
         assert_eq!(world.bindings.len(), 50);
         assert_eq!(world.told(), []);
+        let paced = &world.registers[world.registers.len() - 50..];
+        assert_eq!(paced[49] - paced[0], PACE * 49);
     }
 
     #[test]
@@ -373,7 +375,7 @@ mod tests {
         let mut world = World::with(50);
         world.bindings.pop_first();
         world.pass(Duration::from_secs(30));
-        assert_eq!((world.bindings.len(), world.registers), (50, 51));
+        assert_eq!((world.bindings.len(), world.registers.len()), (50, 51));
     }
 
     #[test]
