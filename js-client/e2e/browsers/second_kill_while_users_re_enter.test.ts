@@ -17,7 +17,7 @@ test("the next instance dies at a random moment of the re-entry: signed in on a 
   const bob = await arrive(apart, "bob");
   for (let round = 1; round <= ROUNDS; round++) {
     // One that was lost often is held down for some seconds after its return.
-    await until("three others are up", async () => (await others(cluster, alice)).length >= 3, { withinMs: 60_000 });
+    await until("three others are up", async () => (await othersUp(cluster, alice)) >= 3, { withinMs: 60_000 });
     await killTwice(cluster, alice, bob, {
       moment: MOMENTS[round % MOMENTS.length] ?? "any",
       lostCalls: round % 2 ? "hang_up" : "resume",
@@ -47,9 +47,17 @@ async function killTwice(cluster: Cluster, alice: Person, bob: Person, { moment,
   await alice.tab.mediaStarted();
   await bob.tab.mediaStarted();
 
-  const rest = await others(cluster, alice);
+  const rest = cluster.others(first.name);
+  const before = await sessions(rest);
   const killedAt = first.kill();
-  const second = await until("alice is about to be served elsewhere", () => withASession(rest), { everyMs: 1 });
+  const second = await until(
+    "alice is about to be served elsewhere",
+    async () => {
+      const now = await sessions(rest);
+      return rest.find((_, at) => (now[at] ?? 0) > (before[at] ?? 0));
+    },
+    { everyMs: 1 },
+  );
   if (moment === "call") await alice.tab.waitFor("incomingcall", { since: killedAt });
   if (moment === "any") await pause(killedAt + Math.random() * LATEST_MS - Date.now());
   const secondKilledAt = second.kill();
@@ -79,17 +87,15 @@ async function killTwice(cluster: Cluster, alice: Person, bob: Person, { moment,
   }
 }
 
-/** Those that are up, without hers. */
-async function others(cluster: Cluster, { tab }: Person): Promise<Instance[]> {
+/** How many instances are up beside hers. */
+async function othersUp(cluster: Cluster, { tab }: Person): Promise<number> {
   const own = await tab.servedBy();
   const listed = await cluster.balancer(0).instances();
-  const names = listed.filter(({ state }) => state === "up").map(({ instance_id }) => instance_id);
-  return cluster.instances.filter(({ name }) => name !== own && names.includes(name));
+  return listed.filter(({ state, instance_id }) => state === "up" && instance_id !== own).length;
 }
 
-async function withASession(instances: Instance[]): Promise<Instance | undefined> {
-  const used = await Promise.all(instances.map((instance) => instance.health().then(({ used }) => used)));
-  return instances[used.findIndex((count) => count > 0)];
+function sessions(instances: Instance[]): Promise<number[]> {
+  return Promise.all(instances.map((instance) => instance.health().then(({ used }) => used)));
 }
 
 async function live({ tab }: Person): Promise<number> {
