@@ -61,8 +61,18 @@ impl Kamailio {
 
     /// At the same address, and it has forgotten everything.
     pub(crate) async fn restart(&mut self) {
+        for _ in 0..3 {
+            self.kill();
+            self.child = Some(self.command().spawn().expect("start.sh"));
+            if self.is_up().await {
+                return;
+            }
+        }
+        panic!("Kamailio does not start: {:?}", std::fs::read_to_string(self.folder.path().join("log")));
+    }
+
+    fn command(&self) -> Command {
         use std::os::unix::process::CommandExt;
-        self.kill();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kamailio/start.sh");
         let log = File::create(self.folder.path().join("log")).expect("a log");
         let mut command = Command::new(script);
@@ -73,17 +83,18 @@ impl Kamailio {
         }
         // All of its processes are one group, which is meant by every signal.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().expect("start.sh"));
-        self.until_it_listens().await;
+        command
     }
 
-    async fn until_it_listens(&self) {
+    async fn is_up(&self) -> bool {
         let until = Instant::now() + START;
-        while !self.rpc(&["core.uptime"]).contains("uptime") {
-            let log = || std::fs::read_to_string(self.folder.path().join("log"));
-            assert!(Instant::now() < until, "Kamailio does not start: {:?}", log());
+        while Instant::now() < until {
+            if self.rpc(&["core.uptime"]).contains("uptime") {
+                return true;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        false
     }
 
     /// Gone at once, without a word.

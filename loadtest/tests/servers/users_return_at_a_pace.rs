@@ -6,7 +6,7 @@ use crate::tap::Tap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const USERS: usize = 400;
+const USERS: usize = 200;
 /// A second, at a server that is back.
 const RATE: f64 = 2_000.0;
 
