@@ -8,6 +8,7 @@ use crate::kamailio::{self, Kamailio};
 use crate::line::Heard;
 use crate::user::{State, User};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// From the thaw on the SIP side is listened to for so long: beyond both looks at a binding after a takeover.
@@ -23,6 +24,7 @@ struct Row {
     instance: String,
     bindings: Vec<String>,
     heard: Vec<Heard>,
+    answered_by: BTreeSet<String>,
 }
 
 /// Whoever talks still does, and everybody else can be called.
@@ -31,11 +33,11 @@ async fn ends(mut user: User, cluster: &Cluster) -> Row {
         user.hear_each_other().await;
     }
     let bindings = cluster.bindings(&user.name).await;
-    let heard = user.phone.line.log.all();
+    let (heard, answered_by) = (user.phone.line.log.all(), user.phone.line.log.answered_by());
     if !user.is_talking() {
         user.is_called().await;
     }
-    Row { state: user.state, instance: user.browser.instance().to_owned(), bindings, heard }
+    Row { state: user.state, instance: user.browser.instance().to_owned(), bindings, heard, answered_by }
 }
 
 /// At the other instance, once the balancer has given up this one.
@@ -100,8 +102,8 @@ async fn freeze(server: Server, span: Duration) -> Option<Vec<Row>> {
         assert_eq!(row.instance, format!("gw-{}", usize::from(moves)));
         let late = late(row, thawed, &old[0]);
         assert!(!moves || late.is_empty(), "{span:?}, {:?}: the thawed instance said {late:?}", row.state);
-        let answers = usize::from(row.state == State::RingingIn);
-        assert_eq!(row.heard.iter().filter(|heard| heard.what == "200").count(), answers);
+        let home = home.iter().filter(|_| row.state == State::RingingIn);
+        assert_eq!(row.answered_by, home.cloned().collect(), "{span:?}, {:?}", row.state);
     }
     Some(rows)
 }

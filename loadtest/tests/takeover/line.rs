@@ -3,6 +3,7 @@
 use crate::cluster::place;
 use loadtest::sip_phone::line as plain;
 use loadtest::sip_phone::message::Message;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -48,6 +49,11 @@ impl Log {
 
     pub(crate) fn all(&self) -> Vec<Heard> {
         self.0.lock().expect("not poisoned").clone()
+    }
+
+    /// Who answered: an answer may come again until it is acknowledged.
+    pub(crate) fn answered_by(&self) -> BTreeSet<String> {
+        self.all().into_iter().filter(|heard| heard.what == "200").map(|heard| heard.from).collect()
     }
 
     /// How many of a kind came.
