@@ -42,8 +42,11 @@ test("linphone is called: tones, hold from either side, the browser hangs up", a
   await alice.tab.do("unhold");
   await becomes(alice, id, "active");
   await hearEachOther(scene);
+  const held = phone.said;
   phone.type("pause");
   await becomes(alice, id, "held remote");
+  // It knows a moment later than the browser, and resumes nothing before.
+  await phone.says("is now paused", held);
   phone.type("resume");
   await becomes(alice, id, "active");
   await hearEachOther(scene);
