@@ -4,6 +4,16 @@ use crate::phone::Phone;
 use loadtest::sip_phone::message::Message;
 
 impl Phone {
+    /// Answers changes up to the one that says this; our new address may be told first, where the old one could not be had.
+    pub(crate) async fn answers_until(&mut self, what: &str) -> Message {
+        loop {
+            let invite = self.answers().await;
+            if invite.body.contains(what) {
+                return invite;
+            }
+        }
+    }
+
     /// Its own change of the call.
     pub(crate) async fn holds(&mut self) {
         let contact = self.line.out.contact(&self.user);
