@@ -104,6 +104,8 @@ pub(super) struct Pipe {
     links: watch::Sender<Option<Link>>,
     /// Our end of the last connection, and when that ended.
     last: Option<(SocketAddr, Instant)>,
+    /// Keeps that port for the next one: nobody else gets it meanwhile.
+    reserved: Option<TcpSocket>,
 }
 
 impl Pipe {
@@ -111,7 +113,13 @@ impl Pipe {
         let (_nothing, never) = unbounded_channel();
         let (outgoing, queue) = unbounded_channel();
         let channel = ChannelConnection::create_connection(never, outgoing, wire_addr(peer), None).await.ok()?;
-        Some(Self { connection: SipConnection::Channel(channel), queue, links: watch::Sender::new(None), last: None })
+        Some(Self {
+            connection: SipConnection::Channel(channel),
+            queue,
+            links: watch::Sender::new(None),
+            last: None,
+            reserved: None,
+        })
     }
 
     /// What waits for a new connection: nothing that was given up, as every request was.
@@ -245,6 +253,7 @@ impl Flows {
         };
         let Some(mut pipe) = pipe else { return };
         let first = pipe.waiting();
+        pipe.reserved = None;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let own = Link { id, local };
         pipe.links.send_replace(Some(own));
@@ -266,6 +275,7 @@ impl Flows {
         }
         pipe.links.send_replace(None);
         pipe.last = Some((local, Instant::now()));
+        pipe.reserved = bound(Some(local), peer.addr).ok().filter(|_| !is_inbound);
         let _ = self.notes.send(FlowNote::Down(peer, id, pipe));
     }
 
@@ -374,13 +384,17 @@ async fn connect_from(last: Option<SocketAddr>, to: SocketAddr) -> io::Result<Tc
 }
 
 async fn connect_at(local: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    bound(local, to)?.connect(to).await
+}
+
+fn bound(local: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A connection elsewhere from the same port is in nobody's way.
     socket.set_reuseaddr(true)?;
     if let Some(local) = local {
         socket.bind(local)?;
     }
-    socket.connect(to).await
+    Ok(socket)
 }
 
 fn append(bytes: &mut Vec<u8>, event: TransportEvent) {
