@@ -102,13 +102,17 @@ async function live({ tab }: Person): Promise<number> {
   return (await tab.do("callStates")).filter(({ state }) => state !== "ended").length;
 }
 
-/** Waits until both sides agree: they talk again, or neither has a call. */
+/**
+ * Waits until both sides agree: they talk again, or neither has a call. The far side hears of it at once, or, where a hang-up
+ * died with the second instance, by 30 s without media.
+ */
 function settled(alice: Person, bob: Person): Promise<"talking" | "hung up"> {
-  return until("both sides agree", async () => {
+  const probe = async () => {
     const [here, there] = await Promise.all([alice, bob].map(({ tab }) => tab.do("callStates")));
     const states = [here, there].map((calls = []) => calls.filter(({ state }) => state !== "ended"));
     if (states.every((calls) => calls.length === 0)) return "hung up";
     const talking = states.every((calls) => calls.length === 1 && calls[0]?.state === "active");
     return talking ? "talking" : Promise.reject(new Error(JSON.stringify(states)));
-  });
+  };
+  return until("both sides agree", probe, { withinMs: 60_000 });
 }
