@@ -72,7 +72,7 @@ async function killTwice(cluster: Cluster, alice: Person, bob: Person, { moment,
   });
   const held = await settled(alice, bob);
   console.log(
-    `${lostCalls}, ${moment}: second kill after ${secondKilledAt - killedAt} ms, signed in on the third ${back.at - secondKilledAt} ms later, ${held}`,
+    `${lostCalls}, ${moment}: second kill after ${secondKilledAt - killedAt} ms, signed in on the third ${back.at - secondKilledAt} ms later, ${held} after ${Date.now() - secondKilledAt} ms`,
   );
   await until("the registrar has one binding of each", async () => (await cluster.registrar?.bindings()) === 2);
   for (const { tab } of [alice, bob]) {
