@@ -28,7 +28,18 @@ struct Callee {
     name: String,
     browser: Browser,
     phone: Phone,
+    end: End,
 }
+
+/// How its calls end.
+#[derive(Clone, Copy)]
+enum End {
+    GivenUp,
+    Declined,
+    Busy,
+}
+
+const ENDS: [End; 3] = [End::GivenUp, End::Declined, End::Busy];
 
 /// When a user is called, and when it signs in.
 struct Moments {
@@ -41,12 +52,12 @@ impl Callee {
         let name = format!("callee-{number}");
         let browser = Browser::join(cluster, 0, &name).await;
         let phone = Phone::start(cluster, &format!("caller-{number}"), 660.0).await;
-        Self { name, browser, phone }
+        Self { name, browser, phone, end: ENDS[number % ENDS.len()] }
     }
 
     /// From the later of call and sign-in until it rings at the other instance; `None` if it does not.
     async fn is_called(&mut self, cluster: &Cluster, home: usize, moments: &Moments) -> Option<Duration> {
-        let Self { name, browser, phone } = self;
+        let Self { name, browser, phone, end } = self;
         let calls = async {
             tokio::time::sleep_until(moments.called.into()).await;
             (phone.calls(name), Instant::now())
@@ -66,11 +77,21 @@ impl Callee {
         // Who gives up before anything has answered may be too early for the server.
         let log = phone.line.log.clone();
         until("180", || log.all().iter().any(|heard| heard.what == "180" && heard.at > called)).await;
-        phone.line.out.send(cancel(&invite));
-        let mut passed = Vec::new();
-        if tokio::time::timeout(GIVES_UP, browser.event_whenever("call_ended", &mut passed)).await.is_err() {
-            println!("{name} is not told that the caller gave up");
-            browser.ask(json!({ "method": "reject_call", "call_id": ringing["call"]["call_id"] })).await;
+        let call = ringing["call"]["call_id"].clone();
+        match end {
+            End::GivenUp => {
+                phone.line.out.send(cancel(&invite));
+                let mut passed = Vec::new();
+                if tokio::time::timeout(GIVES_UP, browser.event_whenever("call_ended", &mut passed)).await.is_err() {
+                    println!("{name} is not told that the caller gave up");
+                    browser.ask(json!({ "method": "reject_call", "call_id": call })).await;
+                }
+            }
+            End::Declined | End::Busy => {
+                let (busy, told) = if matches!(end, End::Busy) { (true, "486") } else { (false, "603") };
+                browser.done(json!({ "method": "reject_call", "call_id": call, "busy": busy })).await;
+                until(told, || log.all().iter().any(|heard| heard.what == told && heard.at > called)).await;
+            }
         }
         Some(rung.saturating_duration_since(called.max(signed_in)))
     }
